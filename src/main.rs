@@ -1,0 +1,2 @@
+//! The `tenantproof` command.
+fn main() {}
