@@ -1,1 +1,7 @@
 //! Proves, by running it, that no tenant of a PostgreSQL database can read, change or notice another tenant's data.
+pub mod introspect;
+pub mod model;
+pub mod pg;
+pub mod probe;
+pub mod sql;
+pub mod world;

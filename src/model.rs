@@ -1,0 +1,14 @@
+//! Values that every floor above shares: names, catalog objects, sessions, cells and findings.
+//!
+//! Owns the types and what can be asked of them; does no IO and knows no driver.
+
+pub mod catalog;
+pub mod finding;
+pub mod target;
+
+pub use catalog::{
+    Catalog, Column, Command, ForeignKey, Function, FunctionKind, Generated, Identity, Policy, PolicyCommand,
+    PolicyMode, QualifiedName, Relation, RelationKind, Role, RowSecurity, UniqueKey, Volatility,
+};
+pub use finding::{Cell, CellVerdict, Cells, ContextState, Finding, FindingKind, ObjectType, Route, Severity, Source, Verdict};
+pub use target::{Acceptance, Attacker, Session, Tenancy};

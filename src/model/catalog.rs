@@ -1,0 +1,542 @@
+//! What the system catalog says, as values. Deserialised from the JSON rows that `introspect`'s queries return.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sql::quote;
+
+/// Everything that was read of one database.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    /// All roles but PostgreSQL's own (`pg_*`).
+    pub roles: Vec<Role>,
+    /// Relations of non-system schemas, by schema and name.
+    pub relations: Vec<Relation>,
+    /// Functions and procedures of non-system schemas that belong to no extension.
+    pub functions: Vec<Function>,
+    /// Settings attached to databases and roles (`pg_db_role_setting`).
+    pub default_settings: Vec<DefaultSetting>,
+}
+
+impl Catalog {
+    /// The relation with this object id.
+    pub fn relation(&self, oid: u32) -> Option<&Relation> {
+        self.relations.iter().find(|r| r.oid == oid)
+    }
+
+    /// The relation of this name; without a schema the first of that name is meant.
+    pub fn find_relation(&self, schema: Option<&str>, name: &str) -> Option<&Relation> {
+        self.relations
+            .iter()
+            .find(|r| r.name.name == name && schema.is_none_or(|s| r.name.schema == s))
+    }
+
+    /// Functions of this name; without a schema those of any schema.
+    pub fn find_functions(&self, schema: Option<&str>, name: &str) -> impl Iterator<Item = &Function> {
+        self.functions
+            .iter()
+            .filter(move |f| f.name.name == name && schema.is_none_or(|s| f.name.schema == s))
+    }
+
+    /// The role of this name.
+    pub fn role(&self, name: &str) -> Option<&Role> {
+        self.roles.iter().find(|r| r.name == name)
+    }
+
+    /// Tables, partitions included: what holds rows of its own or through partitions.
+    pub fn tables(&self) -> impl Iterator<Item = &Relation> {
+        self.relations.iter().filter(|r| r.kind.holds_rows())
+    }
+
+    /// Number of policies over all relations.
+    pub fn policy_count(&self) -> usize {
+        self.relations.iter().map(|r| r.policies.len()).sum()
+    }
+}
+
+/// A schema-qualified name, printed as PostgreSQL identifies it (quoted where needed).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+pub struct QualifiedName {
+    /// The schema.
+    pub schema: String,
+    /// The object's own name.
+    pub name: String,
+}
+
+impl fmt::Display for QualifiedName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&quote::qualified(&self.schema, &self.name))
+    }
+}
+
+/// A role and what it may do by attribute or membership.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Role {
+    /// Its name.
+    pub name: String,
+    /// SUPERUSER.
+    pub superuser: bool,
+    /// BYPASSRLS.
+    pub bypasses_row_security: bool,
+    /// LOGIN.
+    pub login: bool,
+    /// INHERIT.
+    pub inherit: bool,
+    /// CREATEROLE.
+    pub create_role: bool,
+    /// The roles it is a direct member of.
+    pub member_of: Vec<String>,
+}
+
+/// A setting attached to a database or role.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct DefaultSetting {
+    /// The role, where it is limited to one.
+    pub role: Option<String>,
+    /// `name=value` entries.
+    pub settings: Vec<String>,
+}
+
+/// What kind of relation it is (`pg_class.relkind`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RelationKind {
+    /// Ordinary table.
+    #[serde(rename = "r")]
+    Table,
+    /// Partitioned table.
+    #[serde(rename = "p")]
+    PartitionedTable,
+    /// View.
+    #[serde(rename = "v")]
+    View,
+    /// Materialized view.
+    #[serde(rename = "m")]
+    MaterializedView,
+    /// Foreign table.
+    #[serde(rename = "f")]
+    ForeignTable,
+    /// Sequence.
+    #[serde(rename = "S")]
+    Sequence,
+}
+
+impl RelationKind {
+    /// Whether rows are stored in it or in its partitions.
+    pub fn holds_rows(self) -> bool {
+        match self {
+            Self::Table | Self::PartitionedTable => true,
+            Self::View | Self::MaterializedView | Self::ForeignTable | Self::Sequence => false,
+        }
+    }
+}
+
+/// Row security of a table (`relrowsecurity`, `relforcerowsecurity`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowSecurity {
+    /// Policies are not applied.
+    Disabled,
+    /// Policies apply to all but the owner and bypassing roles.
+    Enabled,
+    /// Policies apply to the owner, too.
+    Forced,
+}
+
+/// A relation with all that decides who reaches its rows.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Relation {
+    /// `pg_class.oid`.
+    pub oid: u32,
+    /// Its name.
+    #[serde(flatten)]
+    pub name: QualifiedName,
+    /// Its kind.
+    pub kind: RelationKind,
+    /// Its owner.
+    pub owner: String,
+    /// Row security.
+    pub row_security: RowSecurity,
+    /// Columns in order, without dropped ones.
+    pub columns: Vec<Column>,
+    /// Primary key, unique constraints, unique indexes and exclusion constraints.
+    pub keys: Vec<UniqueKey>,
+    /// Foreign keys of this table.
+    pub foreign_keys: Vec<ForeignKey>,
+    /// CHECK constraints.
+    pub checks: Vec<Check>,
+    /// Policies by name.
+    pub policies: Vec<Policy>,
+    /// `reloptions`, such as `security_invoker=true`.
+    pub options: Vec<String>,
+    /// Grants, one entry a grantee.
+    pub grants: Vec<Grant>,
+    /// Definition of a view or materialized view.
+    pub definition: Option<String>,
+    /// Parents by inheritance or partitioning.
+    pub parents: Vec<u32>,
+    /// Whether it is a partition.
+    pub is_partition: bool,
+    /// Partition bound as `pg_get_expr` prints it.
+    pub partition_bound: Option<String>,
+    /// Partition key as `pg_get_partkeydef` prints it.
+    pub partition_key: Option<String>,
+    /// Relations that a view or materialized view reads (by its rules).
+    pub reads: Vec<u32>,
+    /// User triggers: `pg_get_triggerdef` text, by name.
+    pub triggers: Vec<String>,
+}
+
+impl Relation {
+    /// The column of this name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// Whether a view runs with the rights of who asks (`security_invoker`).
+    pub fn is_security_invoker(&self) -> bool {
+        self.options.iter().any(|o| {
+            o.strip_prefix("security_invoker=")
+                .is_some_and(|v| matches!(v, "true" | "on" | "yes" | "1"))
+        })
+    }
+
+    /// The primary key, if there is one.
+    pub fn primary_key(&self) -> Option<&UniqueKey> {
+        self.keys.iter().find(|k| k.is_primary)
+    }
+}
+
+/// How a column's value is generated (`attgenerated`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Generated {
+    /// It is not.
+    No,
+    /// Stored or virtual generated column.
+    Always,
+}
+
+/// Identity of a column (`attidentity`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Identity {
+    /// No identity column.
+    No,
+    /// GENERATED BY DEFAULT AS IDENTITY.
+    Default,
+    /// GENERATED ALWAYS AS IDENTITY.
+    Always,
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type as `format_type` prints it.
+    pub type_name: String,
+    /// The base type below domains, as `format_type` prints it without modifier.
+    pub base_type: String,
+    /// `typcategory` of the base type.
+    pub category: String,
+    /// Labels, where the base type is an enum.
+    pub labels: Vec<String>,
+    /// Text of the CHECK constraints of its domains.
+    pub domain_checks: Vec<String>,
+    /// The element type's name, where the base type is an array.
+    pub element_type: Option<String>,
+    /// NOT NULL, by column or domain.
+    pub not_null: bool,
+    /// Default expression.
+    pub default: Option<String>,
+    /// Whether it is generated.
+    pub generated: Generated,
+    /// Identity.
+    pub identity: Identity,
+    /// Maximal length of `varchar(n)`, `char(n)`, `bit(n)`.
+    pub max_length: Option<u32>,
+}
+
+impl Column {
+    /// Whether INSERT may name a value for it.
+    pub fn is_insertable(&self) -> bool {
+        self.generated == Generated::No && self.identity != Identity::Always
+    }
+
+    /// Whether its values come from a sequence.
+    pub fn is_serial(&self) -> bool {
+        self.identity != Identity::No || self.default.as_deref().is_some_and(|d| d.starts_with("nextval("))
+    }
+}
+
+/// A primary key, unique constraint, unique index or exclusion constraint.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct UniqueKey {
+    /// Name of its index.
+    pub name: String,
+    /// Whether it is the primary key.
+    pub is_primary: bool,
+    /// Whether it is an exclusion constraint.
+    pub is_exclusion: bool,
+    /// Plain key columns; those that only an expression names are in `definition`.
+    pub columns: Vec<String>,
+    /// Whether a key part is an expression.
+    pub has_expressions: bool,
+    /// Whether it is partial.
+    pub is_partial: bool,
+    /// Index definition.
+    pub definition: String,
+}
+
+/// A foreign key.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ForeignKey {
+    /// Its name.
+    pub name: String,
+    /// Columns here.
+    pub columns: Vec<String>,
+    /// The referenced table.
+    pub references: u32,
+    /// Columns there, in the same order.
+    pub referenced_columns: Vec<String>,
+    /// `confdeltype` as a word: `a` no action, `r` restrict, `c` cascade, `n` set null, `d` set default.
+    pub on_delete: String,
+    /// `confupdtype`, likewise.
+    pub on_update: String,
+}
+
+/// A CHECK constraint.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// Columns that it names.
+    pub columns: Vec<String>,
+    /// Expression, without `CHECK`.
+    pub expression: String,
+}
+
+/// Privileges of one grantee on an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The role, or `PUBLIC`.
+    pub grantee: String,
+    /// Privilege words, `SELECT (a, b)` where limited to columns.
+    pub privileges: Vec<String>,
+}
+
+/// The command a policy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum PolicyCommand {
+    /// FOR ALL.
+    #[serde(rename = "*")]
+    All,
+    /// FOR SELECT.
+    #[serde(rename = "r")]
+    Select,
+    /// FOR INSERT.
+    #[serde(rename = "a")]
+    Insert,
+    /// FOR UPDATE.
+    #[serde(rename = "w")]
+    Update,
+    /// FOR DELETE.
+    #[serde(rename = "d")]
+    Delete,
+}
+
+impl fmt::Display for PolicyCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "ALL",
+            Self::Select => "SELECT",
+            Self::Insert => "INSERT",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+        })
+    }
+}
+
+/// How policies combine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyMode {
+    /// OR'd together.
+    Permissive,
+    /// AND'd on top.
+    Restrictive,
+}
+
+/// A row security policy.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Policy {
+    /// Its name.
+    pub name: String,
+    /// Its command.
+    pub command: PolicyCommand,
+    /// Permissive or restrictive.
+    pub mode: PolicyMode,
+    /// Roles it is for; `PUBLIC` for all.
+    pub roles: Vec<String>,
+    /// USING expression.
+    pub using: Option<String>,
+    /// WITH CHECK expression.
+    pub check: Option<String>,
+}
+
+/// Function, procedure, aggregate or window function (`prokind`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum FunctionKind {
+    /// Function.
+    #[serde(rename = "f")]
+    Function,
+    /// Procedure.
+    #[serde(rename = "p")]
+    Procedure,
+    /// Aggregate.
+    #[serde(rename = "a")]
+    Aggregate,
+    /// Window function.
+    #[serde(rename = "w")]
+    Window,
+}
+
+/// Volatility (`provolatile`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Volatility {
+    /// IMMUTABLE.
+    #[serde(rename = "i")]
+    Immutable,
+    /// STABLE.
+    #[serde(rename = "s")]
+    Stable,
+    /// VOLATILE.
+    #[serde(rename = "v")]
+    Volatile,
+}
+
+/// An argument that a caller passes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Argument {
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Its type as `format_type` prints it.
+    pub type_name: String,
+    /// `typcategory`.
+    pub category: String,
+    /// Labels, where it is an enum.
+    pub labels: Vec<String>,
+}
+
+/// A function or procedure.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Function {
+    /// `pg_proc.oid`.
+    pub oid: u32,
+    /// Its name.
+    #[serde(flatten)]
+    pub name: QualifiedName,
+    /// Input arguments.
+    pub arguments: Vec<Argument>,
+    /// Kind.
+    pub kind: FunctionKind,
+    /// Owner.
+    pub owner: String,
+    /// SECURITY DEFINER.
+    pub is_definer: bool,
+    /// Volatility.
+    pub volatility: Volatility,
+    /// Whether it returns a set.
+    pub returns_set: bool,
+    /// Result type as `format_type` prints it.
+    pub result_type: String,
+    /// Language.
+    pub language: String,
+    /// Body, or the SQL-standard body as printed.
+    pub body: String,
+    /// Settings attached by `SET`.
+    pub settings: Vec<String>,
+    /// Grants; empty where the default (EXECUTE to PUBLIC) stands, which `introspect` spells out.
+    pub grants: Vec<Grant>,
+}
+
+impl Function {
+    /// As PostgreSQL identifies it: name and argument types.
+    pub fn identity(&self) -> String {
+        let types: Vec<&str> = self.arguments.iter().map(|a| a.type_name.as_str()).collect();
+        format!("{}({})", self.name, types.join(", "))
+    }
+
+    /// Whether it is a trigger or event trigger function, which nobody can call.
+    pub fn is_trigger(&self) -> bool {
+        matches!(self.result_type.as_str(), "trigger" | "event_trigger")
+    }
+}
+
+/// A command whose reach is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Command {
+    /// SELECT.
+    Select,
+    /// INSERT.
+    Insert,
+    /// UPDATE.
+    Update,
+    /// DELETE.
+    Delete,
+    /// TRUNCATE.
+    Truncate,
+    /// MERGE.
+    Merge,
+    /// COPY.
+    Copy,
+    /// EXECUTE of a function.
+    Execute,
+    /// USAGE of a sequence.
+    Usage,
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Select => "SELECT",
+            Self::Insert => "INSERT",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Truncate => "TRUNCATE",
+            Self::Merge => "MERGE",
+            Self::Copy => "COPY",
+            Self::Execute => "EXECUTE",
+            Self::Usage => "USAGE",
+        })
+    }
+}
+
+/// What one role may do, as the server computes it (`has_*_privilege`): the effect of grants, membership and ownership.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Privileges {
+    /// By relation.
+    pub relations: BTreeMap<u32, RelationPrivileges>,
+    /// Functions it may execute.
+    pub functions: Vec<u32>,
+}
+
+/// Effective privileges on one relation.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct RelationPrivileges {
+    /// Columns that may be read.
+    pub select: Vec<String>,
+    /// Columns that may be given in INSERT.
+    pub insert: Vec<String>,
+    /// Columns that may be updated.
+    pub update: Vec<String>,
+    /// DELETE.
+    pub delete: bool,
+    /// TRUNCATE.
+    pub truncate: bool,
+    /// USAGE or UPDATE of a sequence.
+    pub usage: bool,
+}

@@ -1,0 +1,219 @@
+//! One connection, spoken to in the simple query protocol: several statements a message, every value as text.
+//!
+//! Owns how outcomes of the server become values. An error that the server reports for a statement is an [`Outcome`]; a
+//! connection that is lost is an error, never an outcome.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
+use sqlx::{AssertSqlSafe, Column as _, Connection, Either, Row as _, ValueRef as _};
+
+/// Rows of one statement; NULL is `None`.
+pub type Rows = Vec<Vec<Option<String>>>;
+
+/// An error that the server reported for a statement.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct DbError {
+    /// SQLSTATE.
+    pub code: String,
+    /// Primary message.
+    pub message: String,
+    /// Detail.
+    pub detail: Option<String>,
+    /// Hint.
+    pub hint: Option<String>,
+    /// Position in the statement, 1-based, in characters.
+    pub position: Option<usize>,
+    /// Constraint.
+    pub constraint: Option<String>,
+    /// Table.
+    pub table: Option<String>,
+    /// Context (`W` field).
+    pub context: Option<String>,
+}
+
+impl DbError {
+    /// Everything a client can see of it.
+    pub fn visible_text(&self) -> String {
+        [Some(self.message.as_str()), self.detail.as_deref(), self.hint.as_deref()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+}
+
+/// What one message came to: the results up to its end, or up to the statement that failed.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// One entry a statement that ended.
+    pub results: Vec<StatementResult>,
+    /// The error that ended the message, if one did.
+    pub error: Option<DbError>,
+}
+
+/// Result of one statement.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StatementResult {
+    /// Rows.
+    pub rows: Rows,
+    /// Rows affected, by the command tag.
+    pub affected: u64,
+}
+
+/// What stopped a query from being answered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnError {
+    /// The connection failed or was lost.
+    #[error("talk to the server: {0}")]
+    Lost(#[source] sqlx::Error),
+    /// A statement of our own failed.
+    #[error("run a statement of tenantproof's own: {error} [{statement}]")]
+    Refused {
+        /// What the server said.
+        #[source]
+        error: DbError,
+        /// The statement's first characters.
+        statement: String,
+    },
+    /// The server did not answer in time.
+    #[error("get an answer within {0:?}")]
+    TimedOut(Duration),
+}
+
+/// A connection to a scratch database, as a superuser.
+#[derive(Debug)]
+pub struct Conn {
+    inner: PgConnection,
+    superuser: String,
+    statements: u64,
+    patience: Duration,
+}
+
+impl Conn {
+    /// Connects. `patience` bounds each message; the server's own `statement_timeout` is set a little lower.
+    pub async fn open(options: &PgConnectOptions, patience: Duration) -> Result<Self, ConnError> {
+        let options = options.clone().application_name("tenantproof");
+        let inner = tokio::time::timeout(patience.max(Duration::from_secs(10)), PgConnection::connect_with(&options))
+            .await
+            .map_err(|_| ConnError::TimedOut(patience))?
+            .map_err(ConnError::Lost)?;
+        let mut conn = Self { inner, superuser: String::new(), statements: 0, patience };
+        let rows = conn.query("SELECT session_user").await?;
+        conn.superuser = rows[0][0][0].clone().unwrap_or_default();
+        Ok(conn)
+    }
+
+    /// The role that the connection logged in as.
+    pub fn superuser(&self) -> &str {
+        &self.superuser
+    }
+
+    /// Messages sent so far.
+    pub fn statements(&self) -> u64 {
+        self.statements
+    }
+
+    /// Sends a message and returns whatever came back; an error of the server is part of the outcome.
+    pub async fn run(&mut self, sql: &str) -> Result<Outcome, ConnError> {
+        self.statements += 1;
+        let patience = self.patience;
+        match tokio::time::timeout(patience, self.run_unbounded(sql)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ConnError::TimedOut(patience)),
+        }
+    }
+
+    async fn run_unbounded(&mut self, sql: &str) -> Result<Outcome, ConnError> {
+        let mut outcome = Outcome::default();
+        let mut rows = Rows::new();
+        let mut stream = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_many(&mut self.inner);
+        loop {
+            match stream.try_next().await {
+                Ok(Some(Either::Left(done))) => outcome.results.push(StatementResult {
+                    rows: std::mem::take(&mut rows),
+                    affected: done.rows_affected(),
+                }),
+                Ok(Some(Either::Right(row))) => rows.push(text_values(&row)?),
+                Ok(None) => return Ok(outcome),
+                Err(sqlx::Error::Database(error)) => {
+                    outcome.error = Some(db_error(&*error)?);
+                    // The stream has to be read to its end for the connection to be usable again.
+                    while let Ok(Some(_)) = stream.try_next().await {}
+                    return Ok(outcome);
+                }
+                Err(error) => return Err(ConnError::Lost(error)),
+            }
+        }
+    }
+
+    /// Sends a message that must succeed; the rows of each statement.
+    pub async fn query(&mut self, sql: &str) -> Result<Vec<Rows>, ConnError> {
+        let outcome = self.run(sql).await?;
+        match outcome.error {
+            None => Ok(outcome.results.into_iter().map(|r| r.rows).collect()),
+            Some(error) => Err(ConnError::Refused { error, statement: sql.chars().take(400).collect() }),
+        }
+    }
+
+    /// Feeds the rows of a `COPY ... FROM stdin`.
+    pub async fn copy_in(&mut self, statement: &str, data: &[u8]) -> Result<Result<(), DbError>, ConnError> {
+        self.statements += 1;
+        let outcome = async {
+            let mut sink = self.inner.copy_in_raw(statement).await?;
+            sink.send(data).await?;
+            sink.finish().await
+        }
+        .await;
+        match outcome {
+            Ok(_) => Ok(Ok(())),
+            Err(sqlx::Error::Database(error)) => Ok(Err(db_error(&*error)?)),
+            Err(error) => Err(ConnError::Lost(error)),
+        }
+    }
+
+    /// Ends the connection in order.
+    pub async fn close(self) {
+        // A server that is already gone has nothing left to close.
+        let _ = self.inner.close().await;
+    }
+}
+
+fn text_values(row: &sqlx::postgres::PgRow) -> Result<Vec<Option<String>>, ConnError> {
+    row.columns()
+        .iter()
+        .map(|column| {
+            let value = row.try_get_raw(column.ordinal()).map_err(ConnError::Lost)?;
+            if value.is_null() {
+                return Ok(None);
+            }
+            value.as_str().map(|s| Some(s.to_owned())).map_err(|e| ConnError::Lost(sqlx::Error::Decode(e)))
+        })
+        .collect()
+}
+
+/// FATAL and worse ends the session: that is a lost connection, not an answer.
+fn db_error(error: &dyn sqlx::error::DatabaseError) -> Result<DbError, ConnError> {
+    let Some(pg) = error.try_downcast_ref::<PgDatabaseError>() else {
+        return Err(ConnError::Lost(sqlx::Error::Protocol(error.to_string())));
+    };
+    if matches!(pg.severity(), sqlx::postgres::PgSeverity::Fatal | sqlx::postgres::PgSeverity::Panic) {
+        return Err(ConnError::Lost(sqlx::Error::Protocol(format!("{}: {}", pg.code(), pg.message()))));
+    }
+    Ok(DbError {
+        code: pg.code().to_owned(),
+        message: pg.message().to_owned(),
+        detail: pg.detail().map(str::to_owned),
+        hint: pg.hint().map(str::to_owned),
+        position: match pg.position() {
+            Some(sqlx::postgres::PgErrorPosition::Original(at)) => Some(at),
+            _ => None,
+        },
+        constraint: pg.constraint().map(str::to_owned),
+        table: pg.table().map(str::to_owned),
+        context: pg.r#where().map(str::to_owned),
+    })
+}

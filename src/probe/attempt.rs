@@ -1,0 +1,152 @@
+//! One attempt: a statement run as a session under a savepoint, what came back, and what it changed; then undone.
+
+use std::collections::BTreeMap;
+
+use super::binding::Binding;
+use super::observe::{self, Query, Seen};
+use super::state::{Change, State};
+use crate::model::{Catalog, Relation};
+use crate::pg::conn::{Conn, ConnError, DbError, Rows};
+use crate::sql::quote;
+
+/// What an attempt did.
+#[derive(Debug, Clone, Default)]
+pub struct Effect {
+    /// The error that ended it.
+    pub error: Option<DbError>,
+    /// What the statement returned.
+    pub rows: Rows,
+    /// Rows that came or went, in any table.
+    pub changes: Vec<Change>,
+    /// `current_user`, `session_user` and the watched settings, after the statement.
+    pub identity: Vec<Option<String>>,
+    /// What the second look saw (see [`Look`]).
+    pub looked: Vec<Vec<Seen>>,
+}
+
+impl Effect {
+    /// SQLSTATE, or `ok`.
+    pub fn code(&self) -> &str {
+        self.error.as_ref().map_or("ok", |e| &e.code)
+    }
+}
+
+/// Looking again after an accepted statement.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// As whom.
+    pub binding: &'a Binding,
+    /// At what.
+    pub queries: &'a [Query],
+}
+
+/// A statement to try.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Act {
+    /// Statements run before, as superuser.
+    pub prepare: Vec<String>,
+    /// One statement, run as the session.
+    pub sql: String,
+    /// A table to read again whatever the counters say: TRUNCATE moves none of them.
+    pub reread: Option<u32>,
+}
+
+impl Act {
+    /// A statement without preparation.
+    pub fn of(sql: impl Into<String>) -> Self {
+        Self { sql: sql.into(), ..Self::default() }
+    }
+}
+
+/// Runs attempts against one world.
+#[derive(Debug)]
+pub struct Bench<'a> {
+    /// The connection, within a transaction.
+    pub conn: &'a mut Conn,
+    /// The catalog.
+    pub catalog: &'a Catalog,
+    /// What the tables hold now.
+    pub baseline: State,
+    counters: BTreeMap<u32, i64>,
+}
+
+impl<'a> Bench<'a> {
+    /// A bench over the world as it is now.
+    pub async fn new(conn: &'a mut Conn, catalog: &'a Catalog, baseline: State) -> Result<Self, ConnError> {
+        let mut bench = Self { conn, catalog, baseline, counters: BTreeMap::new() };
+        let rows = bench.conn.query(COUNTERS).await?.pop().unwrap_or_default();
+        bench.touched(&rows);
+        Ok(bench)
+    }
+
+    /// Runs one statement as the session and undoes it. `watch` names settings to report after it.
+    pub async fn attempt(&mut self, binding: &Binding, act: &Act, watch: &[&str], looks: &[Look<'_>]) -> Result<Effect, ConnError> {
+        let superuser = quote::ident(self.conn.superuser());
+        let settings: String = watch.iter().map(|name| format!(", pg_catalog.current_setting({}, true)", quote::literal(name))).collect();
+        let prepare: String = act.prepare.iter().map(|s| format!("{s}; ")).collect();
+        let sql = &act.sql;
+        let outcome = self
+            .conn
+            .run(&format!(
+                "SAVEPOINT tp_attempt; SET CONSTRAINTS ALL IMMEDIATE; {prepare} {bind} {sql}; \
+                 SELECT current_user::text, session_user::text{settings}; \
+                 SET LOCAL SESSION AUTHORIZATION {superuser}; {COUNTERS}",
+                bind = binding.sql(),
+            ))
+            .await?;
+        let mut effect = Effect { error: outcome.error, ..Effect::default() };
+        if effect.error.is_none() {
+            let mut results = outcome.results.into_iter().skip(2 + act.prepare.len() + binding.statements());
+            effect.rows = results.next().map(|r| r.rows).unwrap_or_default();
+            let mut tail: Vec<Rows> = results.map(|r| r.rows).collect();
+            let counters = tail.pop().unwrap_or_default();
+            effect.identity = tail.into_iter().find(|rows| rows.len() == 1).and_then(|mut r| r.pop()).unwrap_or_default();
+            let mut touched = self.touched(&counters);
+            touched.extend(act.reread);
+            if !touched.is_empty() {
+                let tables: Vec<&Relation> = self.roots_of(&touched);
+                let now = State::read(self.conn, &tables).await?;
+                effect.changes = self.baseline.changes(&now);
+            }
+            for look in looks {
+                effect.looked.push(observe::observe(self.conn, look.binding, look.queries).await?);
+            }
+        }
+        self.conn.query(&format!("ROLLBACK TO SAVEPOINT tp_attempt; SET LOCAL SESSION AUTHORIZATION {superuser}; RELEASE SAVEPOINT tp_attempt")).await?;
+        Ok(effect)
+    }
+
+    /// Tables whose counters moved since the last look.
+    fn touched(&mut self, rows: &Rows) -> Vec<u32> {
+        let mut touched = Vec::new();
+        for row in rows {
+            if let [Some(oid), Some(count)] = row.as_slice()
+                && let (Ok(oid), Ok(count)) = (oid.parse::<u32>(), count.parse::<i64>())
+                && self.counters.insert(oid, count) != Some(count)
+            {
+                touched.push(oid);
+            }
+        }
+        touched
+    }
+
+    /// The tables that hold the rows of these: a partition's rows are read through its topmost parent.
+    fn roots_of(&self, touched: &[u32]) -> Vec<&'a Relation> {
+        let catalog: &'a Catalog = self.catalog;
+        let mut roots: Vec<&Relation> = Vec::new();
+        for oid in touched {
+            let Some(mut relation) = catalog.relation(*oid) else { continue };
+            while relation.is_partition {
+                let Some(parent) = relation.parents.first().and_then(|p| catalog.relation(*p)) else { break };
+                relation = parent;
+            }
+            if relation.kind.holds_rows() && !roots.iter().any(|r| r.oid == relation.oid) {
+                roots.push(relation);
+            }
+        }
+        roots
+    }
+}
+
+/// Counts also what was rolled back to a savepoint: a counter that moved only says where to look.
+const COUNTERS: &str = "SELECT relid::bigint::text, (n_tup_ins + n_tup_upd + n_tup_del)::text FROM pg_catalog.pg_stat_xact_user_tables WHERE n_tup_ins + n_tup_upd + n_tup_del > 0";

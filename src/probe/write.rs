@@ -1,0 +1,322 @@
+//! What a session tries to write: inserts, updates, deletes, upserts and TRUNCATE, on foreign rows and on own rows that are
+//! moved towards them. Only says what to try; `judge` says what it meant.
+
+use super::attempt::Act;
+use super::trial::Trial;
+use crate::model::{Command, ForeignKey, Relation, UniqueKey};
+use crate::sql::quote;
+use crate::world::grow::{Values, insert_statement};
+use crate::world::{Class, Form, Universe};
+
+/// What an attempt is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// The session's own work: the positive control.
+    Own,
+    /// A row that carries another tenant's key.
+    Plant,
+    /// All rows that the session can reach.
+    All,
+    /// Foreign rows given the session's own key.
+    Steal,
+    /// Own rows given another's key.
+    Move,
+    /// Own rows put under another's parent through this foreign key.
+    Adopt(ForeignKey),
+    /// A distinguished state of own rows.
+    State,
+    /// An own row with the key of a foreign one.
+    Key(UniqueKey),
+}
+
+/// One thing to try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WriteProbe {
+    /// The command.
+    pub command: Command,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// What to run.
+    pub act: Act,
+    /// Whether the outcome must be the same without B: then it is tried in world 0, too.
+    pub compare: bool,
+}
+
+/// All that is to be tried on a relation.
+pub fn probes(trial: &Trial<'_>, relation: &Relation) -> Vec<WriteProbe> {
+    let Some(privileges) = trial.privileges.relations.get(&relation.oid) else { return Vec::new() };
+    let mut probes = Vec::new();
+    if !privileges.insert.is_empty() {
+        inserts(trial, relation, &privileges.insert, !privileges.update.is_empty(), &mut probes);
+    }
+    if !privileges.update.is_empty() {
+        updates(trial, relation, &privileges.update, &mut probes);
+    }
+    if privileges.delete {
+        deletes(trial, relation, &mut probes);
+    }
+    if privileges.truncate && relation.kind.holds_rows() {
+        for cascade in ["", " CASCADE"] {
+            let act = Act { reread: Some(trial.holder_oid(relation)), ..Act::of(format!("TRUNCATE {}{cascade}", relation.name)) };
+            probes.push(WriteProbe { command: Command::Truncate, purpose: Purpose::All, act, compare: false });
+        }
+    }
+    probes
+}
+
+/// The table whose grown rows stand for a relation: itself, the parent of a partition, the one table under a view.
+pub fn source<'t>(trial: &'t Trial<'_>, relation: &'t Relation) -> Option<&'t Relation> {
+    let relation = trial.catalog.relation(relation.oid)?;
+    if relation.kind.holds_rows() {
+        return Some(trial.holder(relation));
+    }
+    let tables: Vec<&Relation> = relation.reads.iter().filter_map(|oid| trial.catalog.relation(*oid)).filter(|r| r.kind.holds_rows()).collect();
+    let fits = |t: &&&Relation| relation.columns.iter().all(|c| t.column(&c.name).is_some());
+    tables.iter().find(fits).or(tables.first()).copied()
+}
+
+fn insert(relation: &Relation, row: &Values) -> String {
+    insert_statement(relation, row)
+}
+
+fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_update: bool, probes: &mut Vec<WriteProbe>) {
+    let Some(table) = source(trial, relation) else { return };
+    let mut push = |purpose: Purpose, row: &Values, compare: bool| {
+        probes.push(WriteProbe { command: Command::Insert, purpose, act: Act::of(insert(relation, row)), compare });
+    };
+    let Some(own) = trial.candidate(trial.a, table, columns) else { return };
+    push(Purpose::Own, &own, false);
+
+    let tenant = named(trial, table, Class::Tenant, columns);
+    let user = named(trial, table, Class::User, columns);
+    let mut planted: Vec<Values> = Vec::new();
+    for universe in [trial.b, trial.common] {
+        if let Some(theirs) = trial.candidate(universe, table, columns) {
+            let mut as_me = theirs.clone();
+            for (column, _) in &user {
+                as_me.insert(column.clone(), Some(trial.a.keys.user.clone()));
+            }
+            let mut keys_only = own.clone();
+            for (column, form) in &tenant {
+                let shape = table.column(column).map(|c| form.value(&universe.keys.tenant, c));
+                keys_only.insert(column.clone(), shape);
+            }
+            planted.extend([theirs, as_me, keys_only]);
+        }
+    }
+    // A row that names two tenants says something between them: both directions.
+    if tenant.len() > 1 {
+        for (at, _) in tenant.iter().enumerate() {
+            for (rest, first) in [(&trial.a.keys.tenant, &trial.b.keys.tenant), (&trial.b.keys.tenant, &trial.a.keys.tenant)] {
+                for from in [trial.a, trial.b] {
+                    let Some(mut row) = trial.candidate(from, table, columns) else { continue };
+                    for (other, (column, _)) in tenant.iter().enumerate() {
+                        row.insert(column.clone(), Some(if other == at { first } else { rest }.clone()));
+                    }
+                    planted.push(row);
+                }
+            }
+        }
+    }
+    let mut seen: Vec<&Values> = vec![&own];
+    for row in &planted {
+        if !seen.contains(&row) {
+            push(Purpose::Plant, row, false);
+            seen.push(row);
+        }
+    }
+    // The key of a row that is B's, on a row that is otherwise A's.
+    for key in &table.keys {
+        let Some(theirs) = trial.b.base(table.oid) else { continue };
+        let mut row = own.clone();
+        let mut moved = false;
+        let tenant_names: Vec<&String> = tenant.iter().map(|(c, _)| c).collect();
+        let parts = key_columns(table, key);
+        for column in parts.iter().filter(|c| columns.contains(c) && !tenant_names.contains(c)) {
+            row.insert(column.clone(), theirs.values.get(column).cloned().flatten());
+            moved = true;
+        }
+        if moved {
+            push(Purpose::Key(key.clone()), &row, true);
+        }
+    }
+    for key in &table.foreign_keys {
+        if let Some(moved) = adopt(trial, table, key, columns) {
+            let mut row = own.clone();
+            row.extend(moved);
+            push(Purpose::Adopt(key.clone()), &row, true);
+        }
+    }
+    if may_update
+        && let (Some(theirs), Some(primary)) = (trial.b.base(table.oid), table.primary_key())
+        && relation.kind.holds_rows()
+        && let Some((column, value)) = settable(trial, relation, trial.privileges.relations.get(&relation.oid).map_or(&[], |p| &p.update)).into_iter().next()
+    {
+        let row: Values = theirs.values.iter().filter(|(n, _)| columns.contains(n)).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let target: Vec<String> = primary.columns.iter().map(|c| quote::ident(c)).collect();
+        let sql = format!(
+            "{} ON CONFLICT ({}) DO UPDATE SET {} = {}",
+            insert(relation, &row),
+            target.join(", "),
+            quote::ident(&column),
+            quote::literal(&value)
+        );
+        probes.push(WriteProbe { command: Command::Insert, purpose: Purpose::Steal, act: Act::of(sql), compare: false });
+    }
+}
+
+fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &mut Vec<WriteProbe>) {
+    let Some(table) = source(trial, relation) else { return };
+    let mut push = |purpose: Purpose, assignments: &[(String, Option<String>)], compare: bool| {
+        let list: Vec<String> = assignments
+            .iter()
+            .map(|(c, v)| format!("{} = {}", quote::ident(c), v.as_deref().map_or("NULL".to_owned(), quote::literal)))
+            .collect();
+        let sql = format!("UPDATE {} SET {}", relation.name, list.join(", "));
+        probes.push(WriteProbe { command: Command::Update, purpose, act: Act::of(sql), compare });
+    };
+    // Without a WHERE and with a constant: such an UPDATE asks for no SELECT policy.
+    for (column, value) in settable(trial, relation, columns).into_iter().take(3) {
+        push(Purpose::All, &[(column, Some(value))], false);
+    }
+    let tenant = named(trial, table, Class::Tenant, columns);
+    let user = named(trial, table, Class::User, columns).into_iter().map(|(c, _)| c).collect::<Vec<_>>();
+    for (column, form) in &tenant {
+        let Some(shape) = table.column(column) else { continue };
+        push(Purpose::Steal, &[(column.clone(), Some(form.value(&trial.a.keys.tenant, shape)))], false);
+        for universe in [trial.b, trial.common] {
+            let key = form.value(&universe.keys.tenant, shape);
+            push(Purpose::Move, &[(column.clone(), Some(key.clone()))], false);
+            // With the foreign keys that hold the tenant, which would refuse it otherwise.
+            let mut all = vec![(column.clone(), Some(key))];
+            for foreign in table.foreign_keys.iter().filter(|k| k.columns.contains(column)) {
+                if let Some(parent) = universe.base(foreign.references) {
+                    for (here, there) in foreign.columns.iter().zip(&foreign.referenced_columns) {
+                        if here != column && columns.contains(here) && !all.iter().any(|(c, _)| c == here) {
+                            all.push((here.clone(), parent.values.get(there).cloned().flatten()));
+                        }
+                    }
+                }
+            }
+            if all.len() > 1 {
+                push(Purpose::Move, &all, false);
+            }
+        }
+    }
+    if tenant.len() > 1 {
+        let all: Vec<(String, Option<String>)> = tenant
+            .iter()
+            .filter_map(|(c, form)| Some((c.clone(), Some(form.value(&trial.b.keys.tenant, table.column(c)?)))))
+            .collect();
+        push(Purpose::Move, &all, false);
+    }
+    for column in &user {
+        push(Purpose::Move, &[(column.clone(), Some(trial.b.keys.user.clone()))], false);
+    }
+    for key in &table.foreign_keys {
+        if let Some(moved) = adopt(trial, table, key, columns) {
+            let assignments: Vec<(String, Option<String>)> = moved.into_iter().collect();
+            push(Purpose::Adopt(key.clone()), &assignments, true);
+        }
+    }
+    for column in columns {
+        for value in trial.classes.literals(table.oid, column).iter().take(4) {
+            if trial.classes.class(table.oid, column).is_none() {
+                push(Purpose::State, &[(column.clone(), Some(value.clone()))], false);
+            }
+        }
+    }
+}
+
+fn deletes(trial: &Trial<'_>, relation: &Relation, probes: &mut Vec<WriteProbe>) {
+    let sql = format!("DELETE FROM {}", relation.name);
+    probes.push(WriteProbe { command: Command::Delete, purpose: Purpose::All, act: Act::of(sql.clone()), compare: false });
+    // Rows that others refer to cannot go: those are taken away first, so that only row security decides.
+    let Some(table) = source(trial, relation) else { return };
+    let mut prepare = Vec::new();
+    clear_children(trial, table.oid, &mut vec![table.oid], &mut prepare);
+    if !prepare.is_empty() {
+        let act = Act { prepare, ..Act::of(sql) };
+        probes.push(WriteProbe { command: Command::Delete, purpose: Purpose::All, act, compare: false });
+    }
+}
+
+/// Statements that empty the tables which refer to this one, the farthest first.
+fn clear_children(trial: &Trial<'_>, oid: u32, path: &mut Vec<u32>, prepare: &mut Vec<String>) {
+    for child in trial.catalog.tables() {
+        if child.is_partition || path.contains(&child.oid) || !child.foreign_keys.iter().any(|k| k.references == oid) {
+            continue;
+        }
+        path.push(child.oid);
+        clear_children(trial, child.oid, path, prepare);
+        prepare.push(format!("DELETE FROM {}", child.name));
+    }
+}
+
+/// Columns with a constant that every row takes: neither keys nor identity, with A's own value.
+fn settable(trial: &Trial<'_>, relation: &Relation, columns: &[String]) -> Vec<(String, String)> {
+    let Some(table) = source(trial, relation) else { return Vec::new() };
+    let Some(base) = trial.a.base(table.oid) else { return Vec::new() };
+    let mut found: Vec<(u8, String, String)> = columns
+        .iter()
+        .filter_map(|name| {
+            let column = table.column(name)?;
+            if !column.is_insertable() {
+                return None;
+            }
+            let value = base.values.get(name).cloned().flatten()?;
+            let in_key = table.keys.iter().any(|k| key_columns(table, k).contains(name));
+            let foreign = table.foreign_keys.iter().any(|k| k.columns.contains(name));
+            let class = trial.classes.class(table.oid, name).is_some();
+            let checked = table.checks.iter().any(|c| c.columns.contains(name)) || trial.classes.literals(table.oid, name).len() > 1;
+            let rank = u8::from(checked) + 2 * u8::from(foreign) + 4 * u8::from(in_key) + 8 * u8::from(class);
+            Some((rank, name.clone(), value))
+        })
+        .collect();
+    found.sort_by_key(|(rank, _, _)| *rank);
+    found.into_iter().map(|(_, name, value)| (name, value)).collect()
+}
+
+/// The columns of a foreign key that can point to B's row while the rest stays A's; none where the tenant is part of it.
+fn adopt(trial: &Trial<'_>, table: &Relation, key: &ForeignKey, columns: &[String]) -> Option<Values> {
+    let is_tenant = |c: &String| matches!(trial.classes.class(table.oid, c), Some((Class::Tenant, Form::Whole)));
+    if key.columns.iter().all(is_tenant) || trial.classes.is_shared(key.references) {
+        return None;
+    }
+    let parent: &Universe = trial.b;
+    let row = parent.base(key.references)?;
+    let moved: Values = key
+        .columns
+        .iter()
+        .zip(&key.referenced_columns)
+        .filter(|(here, _)| columns.contains(here) && !is_tenant(here))
+        .map(|(here, there)| (here.clone(), row.values.get(there).cloned().flatten()))
+        .collect();
+    (!moved.is_empty()).then_some(moved)
+}
+
+/// Columns of a key, those in its expressions included.
+fn key_columns(table: &Relation, key: &UniqueKey) -> Vec<String> {
+    if !key.has_expressions {
+        return key.columns.clone();
+    }
+    let inside = key.definition.split_once('(').map_or("", |(_, rest)| rest);
+    table
+        .columns
+        .iter()
+        .map(|c| c.name.clone())
+        .filter(|name| inside.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == name))
+        .collect()
+}
+
+fn named(trial: &Trial<'_>, table: &Relation, class: Class, columns: &[String]) -> Vec<(String, Form)> {
+    table
+        .columns
+        .iter()
+        .filter(|c| columns.contains(&c.name))
+        .filter_map(|c| {
+            let (found, form) = trial.classes.class(table.oid, &c.name)?;
+            (found == class).then(|| (c.name.clone(), form))
+        })
+        .collect()
+}
