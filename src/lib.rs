@@ -3,5 +3,6 @@ pub mod introspect;
 pub mod model;
 pub mod pg;
 pub mod probe;
+pub mod run;
 pub mod sql;
 pub mod world;

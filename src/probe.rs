@@ -2,7 +2,14 @@
 
 pub mod attempt;
 pub mod binding;
+pub mod call;
+pub mod evidence;
+pub mod judge;
+mod judge_call;
 pub mod observe;
+pub mod oracle;
 pub mod state;
 pub mod trial;
 pub mod write;
+
+pub use judge_call::Called;

@@ -119,6 +119,26 @@ impl<'a> Trial<'a> {
             .collect()
     }
 
+    /// Whether the session's role is a member of another, to any depth.
+    pub fn is_member(&self, of: &str) -> bool {
+        let mut waiting = vec![self.as_a(ContextState::Bound).role];
+        let mut seen = BTreeSet::new();
+        while let Some(name) = waiting.pop() {
+            if name == of {
+                return true;
+            }
+            if seen.insert(name.clone()) {
+                waiting.extend(self.catalog.role(&name).into_iter().flat_map(|r| r.member_of.iter().cloned()));
+            }
+        }
+        false
+    }
+
+    /// Whether a changed row carries a tenant's key.
+    pub fn is_tenant_row(&self, change: &Change) -> bool {
+        self.catalog.relation(change.relation).is_some_and(|t| !self.tenant_values(t, &change.row).is_empty())
+    }
+
     /// Values of the tenant columns of a row.
     pub fn tenant_values(&self, table: &Relation, row: &[Option<String>]) -> Vec<String> {
         table

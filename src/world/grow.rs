@@ -57,6 +57,8 @@ pub struct Universe {
     pub rows: Vec<GrownRow>,
     /// Tables without a row, with the reason.
     pub unfilled: Vec<(u32, String)>,
+    /// Statements run after growth, as the target asks.
+    pub setup: Vec<String>,
     /// Rows that would fit but were not made, by table: what the tenant could insert.
     pub candidates: BTreeMap<u32, Values>,
     /// Values of columns that are compared with one another (see [`Classes::group`]).
@@ -68,7 +70,7 @@ pub struct Universe {
 impl Universe {
     /// An empty universe.
     pub fn new(keys: Keys) -> Self {
-        Self { keys, rows: Vec::new(), unfilled: Vec::new(), candidates: BTreeMap::new(), groups: HashMap::new(), counter: 0 }
+        Self { keys, rows: Vec::new(), unfilled: Vec::new(), setup: Vec::new(), candidates: BTreeMap::new(), groups: HashMap::new(), counter: 0 }
     }
 
     /// Rows of one table.

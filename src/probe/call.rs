@@ -1,0 +1,209 @@
+//! Calling functions as a session: arguments drawn from A's keys, B's keys and the rows of both.
+
+use std::collections::BTreeSet;
+
+use super::trial::Trial;
+use crate::model::catalog::Argument;
+use crate::model::{Column, Function, FunctionKind, Generated, Identity};
+use crate::sql::quote;
+use crate::world::{Class, Universe, values};
+
+/// Most calls a function gets.
+const MAX_CALLS: usize = 24;
+
+/// Whose values the arguments are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taste {
+    /// A's.
+    Own,
+    /// B's, at least one of them.
+    Foreign,
+    /// Neither: NULL, wildcards, crafted text.
+    Neutral,
+}
+
+/// One call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The statement.
+    pub sql: String,
+    /// Whose values it passes.
+    pub taste: Taste,
+}
+
+/// Calls to try.
+pub fn calls(trial: &Trial<'_>, function: &Function) -> Vec<Call> {
+    let options: Vec<Vec<(Taste, String)>> = function.arguments.iter().map(|a| arguments(trial, a)).collect();
+    let mut calls: Vec<Call> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut push = |chosen: Vec<&(Taste, String)>| {
+        let taste = if chosen.iter().any(|(t, _)| *t == Taste::Foreign) {
+            Taste::Foreign
+        } else if chosen.is_empty() || chosen.iter().any(|(t, _)| *t == Taste::Own) {
+            Taste::Own
+        } else {
+            Taste::Neutral
+        };
+        let list: Vec<&str> = chosen.iter().map(|(_, v)| v.as_str()).collect();
+        let sql = statement(function, &list);
+        if seen.insert(sql.clone()) && calls.len() < MAX_CALLS {
+            calls.push(Call { sql, taste });
+        }
+    };
+    if options.iter().any(Vec::is_empty) {
+        return calls;
+    }
+    // All of one kind first; then one argument varies while the rest stays.
+    let nth = |list: &'_ Vec<(Taste, String)>, taste: Taste, n: usize| list.iter().filter(|(t, _)| *t == taste).nth(n).or_else(|| list.iter().find(|(t, _)| *t == taste)).cloned();
+    let pick = |taste: Taste, n: usize| -> Vec<(Taste, String)> { options.iter().map(|l| nth(l, taste, n).or_else(|| nth(l, Taste::Own, n)).unwrap_or_else(|| l[0].clone())).collect() };
+    for n in 0..3 {
+        for taste in [Taste::Own, Taste::Foreign, Taste::Neutral] {
+            push(pick(taste, n).iter().collect());
+        }
+    }
+    for base in [Taste::Own, Taste::Foreign] {
+        let start = pick(base, 0);
+        for (at, list) in options.iter().enumerate() {
+            for option in list {
+                let mut chosen: Vec<&(Taste, String)> = start.iter().collect();
+                chosen[at] = option;
+                push(chosen);
+            }
+        }
+    }
+    calls
+}
+
+fn statement(function: &Function, arguments: &[&str]) -> String {
+    let call = format!("{}({})", function.name, arguments.join(", "));
+    if function.kind == FunctionKind::Procedure {
+        format!("CALL {call}")
+    } else {
+        format!("SELECT f::text FROM {call} AS f")
+    }
+}
+
+/// Values for one argument: keys by name and type, then rows' values of the type.
+fn arguments(trial: &Trial<'_>, argument: &Argument) -> Vec<(Taste, String)> {
+    let mut found: Vec<(Taste, String)> = Vec::new();
+    let mut push = |taste: Taste, value: &str| {
+        let text = format!("{}::{}", quote::literal(value), argument.type_name);
+        if !found.iter().any(|(_, v)| *v == text) {
+            found.push((taste, text));
+        }
+    };
+    let is_text = argument.category == "S" || argument.type_name == "citext";
+    if argument.type_name == "regclass" {
+        for relation in trial.catalog.tables().filter(|r| trial.privileges.relations.contains_key(&r.oid)).take(6) {
+            push(Taste::Own, &relation.name.to_string());
+        }
+        return found;
+    }
+    if argument.type_name == "name" {
+        let mut names: Vec<String> = trial.catalog.tables().flat_map(|t| t.columns.iter().map(|c| c.name.clone())).collect();
+        names.sort();
+        names.dedup();
+        names.iter().take(8).for_each(|n| push(Taste::Own, n));
+        return found;
+    }
+    for (taste, universe) in [(Taste::Own, trial.a), (Taste::Foreign, trial.b)] {
+        for value in fitting(trial, universe, argument) {
+            push(taste, &value);
+        }
+    }
+    if is_text {
+        push(Taste::Neutral, "%");
+        push(Taste::Neutral, "");
+        push(Taste::Neutral, "' OR true --");
+        push(Taste::Neutral, "true");
+        push(Taste::Neutral, "%' OR true --");
+    }
+    if argument.type_name.starts_with("json") {
+        push(Taste::Neutral, "{}");
+    }
+    for label in &argument.labels {
+        push(Taste::Neutral, label);
+    }
+    if argument.category == "B" {
+        push(Taste::Neutral, "true");
+        push(Taste::Neutral, "false");
+    }
+    if argument.category == "N" {
+        push(Taste::Neutral, "10");
+        push(Taste::Neutral, "0");
+    }
+    if let Some(value) = values::generate(&column_of(argument), &trial.a.keys, 7) {
+        push(Taste::Neutral, &value);
+    }
+    found.push((Taste::Neutral, format!("NULL::{}", argument.type_name)));
+    found
+}
+
+/// Values of a universe that fit: by the argument's name, its key; by its type, keys and row values.
+fn fitting(trial: &Trial<'_>, universe: &Universe, argument: &Argument) -> Vec<String> {
+    let mut ranked: Vec<(u8, String)> = Vec::new();
+    let name = argument.name.as_deref().unwrap_or("").trim_start_matches("p_").trim_start_matches('_').to_lowercase();
+    for table in trial.catalog.tables() {
+        for column in &table.columns {
+            let same_type = column.type_name == argument.type_name
+                || column.base_type == argument.type_name
+                || (column.category == "S" && argument.category == "S");
+            if !same_type {
+                continue;
+            }
+            let class = trial.classes.class(table.oid, &column.name).map(|(c, _)| c);
+            let matches_name = !name.is_empty() && (column.name == name || column.name.contains(&name) || name.contains(&column.name) || name.contains(&table.name.name));
+            let rank = match (matches_name, class) {
+                (true, _) => 0,
+                (false, Some(Class::Tenant)) => 1,
+                (false, Some(Class::User | Class::Email)) => 2,
+                (false, None) if table.keys.iter().any(|k| k.columns.contains(&column.name)) => 3,
+                (false, None) => 4,
+            };
+            // What cannot be guessed is a capability: who holds it was given it.
+            if universe.keys != trial.a.keys && is_secret(&column.name) {
+                continue;
+            }
+            for row in universe.rows_of(table.oid).take(2) {
+                if let Some(Some(value)) = row.values.get(&column.name) {
+                    ranked.push((rank, value.clone()));
+                }
+            }
+        }
+    }
+    if argument.category == "S" || argument.type_name == "uuid" {
+        ranked.push((1, universe.keys.tenant.clone()));
+        ranked.push((2, universe.keys.user.clone()));
+    }
+    ranked.sort_by_key(|(rank, _)| *rank);
+    let mut values: Vec<String> = Vec::new();
+    for (_, value) in ranked {
+        let fits = argument.type_name != "uuid" || value.len() == 36;
+        if fits && !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    values.truncate(6);
+    values
+}
+
+fn is_secret(column: &str) -> bool {
+    ["token", "secret", "password", "hash", "otp", "nonce", "api_key"].iter().any(|w| column.contains(w))
+}
+
+fn column_of(argument: &Argument) -> Column {
+    Column {
+        name: argument.name.clone().unwrap_or_default(),
+        type_name: argument.type_name.clone(),
+        base_type: argument.type_name.clone(),
+        category: argument.category.clone(),
+        labels: argument.labels.clone(),
+        domain_checks: Vec::new(),
+        element_type: argument.type_name.strip_suffix("[]").map(str::to_owned),
+        not_null: false,
+        default: None,
+        generated: Generated::No,
+        identity: Identity::No,
+        max_length: None,
+    }
+}

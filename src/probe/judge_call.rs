@@ -1,0 +1,173 @@
+//! Judging function calls: what came back in both worlds, what changed, and who the session is afterwards.
+
+use super::attempt::{Act, Effect};
+use super::call::{Call, Taste};
+use super::evidence::Check;
+use super::judge::{Hit, Judge, Subject};
+use super::observe::Seen;
+use super::oracle;
+use super::state::Change;
+use super::trial::Owner;
+use crate::model::{Command, ContextState, Function, Severity};
+use crate::sql::quote;
+
+/// One call in all worlds it was made in.
+#[derive(Debug, Clone, Copy)]
+pub struct Called<'e> {
+    /// With A alone.
+    pub zero: &'e Effect,
+    /// With A alone, again.
+    pub again: &'e Effect,
+    /// With A and B.
+    pub one: &'e Effect,
+}
+
+impl Judge<'_> {
+    /// Faults that a call shows.
+    pub fn call(&self, function: &Function, call: &Call, called: Called<'_>) -> Vec<Hit> {
+        let mut hits = Vec::new();
+        hits.extend(self.returned(function, call, called));
+        hits.extend(self.changed(function, call, called.one));
+        hits.extend(self.became(function, call, called.one));
+        hits
+    }
+
+    fn returned(&self, function: &Function, call: &Call, called: Called<'_>) -> Option<Hit> {
+        let trial = self.trial;
+        let Called { zero, again, one } = called;
+        let seen = |effect: &Effect| match &effect.error {
+            Some(error) => Seen::Failed(error.clone()),
+            None => {
+                let mut rows = effect.rows.clone();
+                rows.sort();
+                Seen::Rows(rows)
+            }
+        };
+        let (before, twice, after) = (seen(zero), seen(again), seen(one));
+        let is_noise = before != twice;
+        let (oracle, severity, what) = match (&before, &after) {
+            (Seen::Rows(_), Seen::Rows(_)) => {
+                let extra = after.beyond(&before);
+                let foreign = extra.iter().filter(|r| trial.has_canary(r) && !call_names(call, r)).count();
+                if foreign > 0 {
+                    (&oracle::FOREIGN_ROWS_READABLE, Severity::Critical, "returns rows of another tenant".to_owned())
+                } else if before != after && !(is_noise && before.shape() == after.shape()) {
+                    (&oracle::FOREIGN_VALUES_IN_AGGREGATE, self.guessable(function, call), "returns another result once another tenant has rows".to_owned())
+                } else {
+                    return None;
+                }
+            }
+            (_, Seen::Failed(error)) if error.code == "57014" => return None,
+            (_, Seen::Failed(error)) => {
+                let text = error.visible_text();
+                let was = match &before {
+                    Seen::Failed(e) => e.visible_text(),
+                    Seen::Rows(_) => String::new(),
+                };
+                if was == text || (is_noise && before.shape() == after.shape()) {
+                    return None;
+                }
+                if trial.has_canary(&[Some(text.clone())]) && !trial.has_canary(&[Some(was)]) && !call_names(call, &[Some(text)]) {
+                    (&oracle::FOREIGN_VALUE_IN_ERROR, Severity::Medium, format!("quotes another tenant's data in error {}", error.code))
+                } else if before.shape() != after.shape() {
+                    (&oracle::EXISTENCE_REVEALED, self.guessable(function, call), format!("fails with {} once another tenant has rows", error.code))
+                } else {
+                    return None;
+                }
+            }
+            (Seen::Failed(error), Seen::Rows(rows)) => {
+                if rows.iter().any(|r| trial.has_canary(r) && !call_names(call, r)) {
+                    (&oracle::FOREIGN_ROWS_READABLE, Severity::Critical, "returns rows of another tenant".to_owned())
+                } else {
+                    (&oracle::EXISTENCE_REVEALED, self.guessable(function, call), format!("stops failing with {} once another tenant has rows", error.code))
+                }
+            }
+        };
+        let subject = Subject::of_function(function);
+        let binding = trial.as_a(ContextState::Bound);
+        let sentence = format!("{} {}: called by session `{}`, {what}", subject.object_type.word(), subject.object, trial.session.name);
+        let differs_by_error = matches!(before, Seen::Failed(_)) || matches!(after, Seen::Failed(_));
+        let evidence = self.scene(&binding, 0, |scene| {
+            if differs_by_error || call.sql.starts_with("CALL") {
+                scene.outcome(&sentence, &binding, &call.sql.replacen("SELECT", "PERFORM", 1))
+            } else {
+                scene.read(&sentence, &binding, &call.sql)
+            }
+        });
+        Some(self.hit(oracle, severity, subject, Command::Execute, ContextState::Bound, sentence, evidence, self.read_by(function)))
+    }
+
+    fn changed(&self, function: &Function, call: &Call, effect: &Effect) -> Option<Hit> {
+        let trial = self.trial;
+        let foreign = trial.hits(&effect.changes, Owner::Foreign);
+        let common = trial.hits(&effect.changes, Owner::Common);
+        let planted = trial.planted(&effect.changes);
+        let (change, oracle, what): (&Change, _, _) = match (foreign.first(), common.first(), planted.first()) {
+            (Some(change), _, _) => (change, &oracle::FOREIGN_ROWS_WRITABLE, "changes rows of another tenant"),
+            (None, Some(change), _) if trial.is_tenant_row(change) => (change, &oracle::FOREIGN_ROWS_WRITABLE, "changes rows that tenants inherit"),
+            (None, _, Some(change)) => (change, &oracle::FOREIGN_ROW_PLANTABLE, "makes rows of another tenant"),
+            (None, _, None) => return None,
+        };
+        let table = trial.catalog.relation(change.relation)?;
+        let subject = Subject::of_function(function);
+        let binding = trial.as_a(ContextState::Bound);
+        let sentence = format!("{} {}: called by session `{}`, {what} in {}", subject.object_type.word(), subject.object, trial.session.name, table.name);
+        let check = if change.is_new { Check::NoNewRow(table, self.foreign_tenant(table)) } else { Check::RowsKept(table) };
+        let evidence = self.scene(&binding, 0, |scene| scene.write(&sentence, &binding, &Act::of(call.sql.clone()), &check));
+        Some(self.hit(oracle, Severity::Critical, subject, Command::Execute, ContextState::Bound, sentence, evidence, Vec::new()))
+    }
+
+    /// Whether role or settings are another tenant's after the call.
+    fn became(&self, function: &Function, call: &Call, effect: &Effect) -> Option<Hit> {
+        let trial = self.trial;
+        let [current, session, settings @ ..] = effect.identity.as_slice() else { return None };
+        let binding = trial.as_a(ContextState::Bound);
+        let is_other_role = current.as_deref() != Some(binding.role.as_str()) || session.as_deref() != Some(binding.role.as_str());
+        let victim = trial.as_b();
+        let names = super::binding::identity_settings(trial.session);
+        let taken = names.iter().zip(settings).find(|(name, value)| {
+            let theirs = victim.settings.iter().find(|(n, _)| n == *name).map(|(_, v)| v);
+            let mine = binding.settings.iter().find(|(n, _)| n == *name).map(|(_, v)| v);
+            value.is_some() && value.as_ref() == theirs && theirs != mine
+        });
+        let (condition, what) = match (taken, is_other_role) {
+            (Some((name, _)), _) => {
+                let value = victim.settings.iter().find(|(n, _)| n == *name).map_or("", |(_, v)| v);
+                (format!("pg_catalog.current_setting('proof.identity', true) = {}", quote::literal(value)), format!("sets `{name}` to another tenant"))
+            }
+            (None, true) => ("pg_catalog.current_setting('proof.identity', true) IS NOT NULL".to_owned(), "leaves the session with another role".to_owned()),
+            (None, false) => return None,
+        };
+        let watched = taken.map_or_else(|| "current_user::text".to_owned(), |(name, _)| format!("pg_catalog.current_setting({}, true)", quote::literal(name)));
+        let subject = Subject::of_function(function);
+        let sentence = format!("{} {}: called by session `{}`, {what}", subject.object_type.word(), subject.object, trial.session.name);
+        let act = Act::of(format!("{};\nSELECT pg_catalog.set_config('proof.identity', {watched}, false)", call.sql));
+        let evidence = self.scene(&binding, 0, |scene| scene.write(&sentence, &binding, &act, &Check::Never(condition)));
+        Some(self.hit(&oracle::IDENTITY_GAINED, Severity::Critical, subject, Command::Execute, ContextState::Bound, sentence, evidence, Vec::new()))
+    }
+
+    /// A difference that needs another tenant's random key to be seen tells little.
+    fn guessable(&self, function: &Function, call: &Call) -> Severity {
+        let needs_random = call.taste == Taste::Foreign && function.arguments.iter().any(|a| a.type_name == "uuid");
+        if needs_random { Severity::Info } else { Severity::Medium }
+    }
+
+    /// Relations that a function with the caller's rights reads: a fault of theirs shows through it.
+    fn read_by(&self, function: &Function) -> Vec<String> {
+        if function.is_definer {
+            return Vec::new();
+        }
+        let facts = crate::sql::expr::of_plpgsql(&function.body);
+        facts
+            .relations
+            .iter()
+            .filter_map(|named| self.trial.catalog.find_relation(named.schema.as_deref(), &named.name))
+            .map(|r| r.name.to_string())
+            .collect()
+    }
+}
+
+/// Whether a row only echoes what the call passed in.
+fn call_names(call: &Call, row: &[Option<String>]) -> bool {
+    row.iter().flatten().all(|v| v.len() < 3 || call.sql.contains(v.as_str()))
+}

@@ -1,0 +1,75 @@
+//! The dynamic properties, one record each: what a finding of it means and what mends it.
+
+use crate::model::FindingKind;
+
+/// A dynamic property.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Oracle {
+    /// Id: names the fault, reads after "accept".
+    pub id: &'static str,
+    /// Kind of its findings.
+    pub kind: FindingKind,
+    /// One line: what was shown.
+    pub title: &'static str,
+    /// How it is shown.
+    pub how: &'static str,
+    /// What usually mends it.
+    pub remedy: &'static str,
+}
+
+macro_rules! oracles {
+    ($($name:ident $id:literal $kind:ident, $title:literal, $how:literal, $remedy:literal;)*) => {
+        $(#[doc = $title] pub static $name: Oracle =
+            Oracle { id: $id, kind: FindingKind::$kind, title: $title, how: $how, remedy: $remedy };)*
+        /// All of them, in the order of the manual.
+        pub static ORACLES: &[&Oracle] = &[$(&$name),*];
+    };
+}
+
+oracles! {
+    FOREIGN_ROWS_READABLE "foreign-rows-readable" Leak,
+        "a session reads rows of another tenant",
+        "what the session observes differs between the world without and the world with the other tenant's rows",
+        "enable and force row security, and compare the tenant column with the session's tenant in a policy for SELECT";
+    FOREIGN_VALUES_IN_AGGREGATE "foreign-values-in-aggregate" Leak,
+        "a result without foreign rows in it still depends on them",
+        "a count, sum or other aggregate changes when the other tenant's rows are added",
+        "compute the aggregate over the session's own rows: security_invoker on the view, or a tenant condition in it";
+    FOREIGN_VALUE_IN_ERROR "foreign-value-in-error" Leak,
+        "an error quotes another tenant's data",
+        "an error that the session gets holds text that only the other tenant's rows have",
+        "do not evaluate casts or raise errors on rows before the tenant condition has decided";
+    FOREIGN_ROWS_WRITABLE "foreign-rows-writable" Breach,
+        "a session changes rows of another tenant",
+        "after the session's statement, rows of the other tenant are changed or gone",
+        "give the command a policy whose USING expression compares the tenant column with the session's tenant, or revoke the privilege";
+    FOREIGN_ROW_PLANTABLE "foreign-row-plantable" Breach,
+        "a session makes rows that belong to another tenant",
+        "after the session's statement there is a row with the other tenant's key, or the other tenant sees a row that was not there",
+        "give the policy a WITH CHECK expression that compares the tenant column of the new row with the session's tenant";
+    EXISTENCE_REVEALED "existence-revealed" Reveal,
+        "the outcome of a statement tells whether another tenant has a row",
+        "the same statement of the session ends differently in the world with the other tenant's row and in the one without",
+        "put the tenant column first in the unique or foreign key, so that the key is compared within the tenant only";
+    IDENTITY_GAINED "identity-gained" Escalation,
+        "a session makes itself see or be another tenant",
+        "after an accepted statement the session observes rows of the other tenant, or its settings name the other tenant",
+        "let only trusted code write what decides identity: memberships, roles, invitations, shares, settings";
+    READS_WITHOUT_CONTEXT "reads-without-context" Context,
+        "a request without a tenant reads rows",
+        "with the identity settings unset or empty, the session observes tenants' rows",
+        "make a missing context match nothing: compare with NULLIF(current_setting('...', true), '') and no OR branch around it";
+    WRITES_WITHOUT_CONTEXT "writes-without-context" Context,
+        "a request without a tenant changes or makes rows",
+        "with the identity settings unset or empty, the session's statement changes or makes tenants' rows",
+        "make a missing context match nothing, in USING and in WITH CHECK";
+    CONTEXT_OUTLIVES_TRANSACTION "context-outlives-transaction" Context,
+        "identity set in one transaction is still there in the next",
+        "after COMMIT, the identity setting or role still holds what a function of the transaction set",
+        "set it transaction-locally: set_config(name, value, true), SET LOCAL";
+}
+
+/// The oracle of this id.
+pub fn find(id: &str) -> Option<&'static Oracle> {
+    ORACLES.iter().copied().find(|o| o.id == id)
+}

@@ -1,0 +1,533 @@
+//! The order of things for one pair of universes: grow, observe, write, take away, observe again; then judge.
+//!
+//! All of it happens in one transaction that is rolled back. What needs a commit is in `run::commit`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::catalog::Privileges;
+use crate::model::{Catalog, Cell, CellVerdict, Command, ContextState, Function, FunctionKind, PolicyCommand, Relation, Session};
+use crate::pg::conn::{Conn, ConnError};
+use crate::probe::attempt::{Bench, Effect, Look};
+use crate::probe::binding::{Binding, has_identity, identity_settings};
+use crate::probe::call::{self, Call, Taste};
+use crate::probe::judge::{Hit, Judge, Observed, Subject};
+use crate::probe::observe::{self, Query, Seen};
+use crate::probe::state::State;
+use crate::probe::trial::{Owner, Trial, Worlds};
+use crate::probe::write::{self, Purpose, WriteProbe};
+use crate::probe::Called;
+use crate::sql::quote;
+use crate::world::{Classes, Grower, KeyPair, Keys, Universe};
+
+/// What a pair of universes is run with.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting<'a> {
+    /// The catalog.
+    pub catalog: &'a Catalog,
+    /// What columns mean.
+    pub classes: &'a Classes,
+    /// Sessions that share their set-up.
+    pub sessions: &'a [(&'a Session, Privileges)],
+    /// Keys of the universe that belongs to nobody.
+    pub common: &'a Keys,
+    /// Whether tenants have a parent, so that a base tenant is grown.
+    pub base_tenant: bool,
+}
+
+/// What one pair showed.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// Cells; empty for pairs that only observe.
+    pub cells: Vec<Cell>,
+    /// Faults.
+    pub hits: Vec<Hit>,
+    /// Tables that stayed empty, with the reason.
+    pub unfilled: BTreeMap<u32, String>,
+    /// Statements that grew A and the common rows, for the committing phase.
+    pub grown: Vec<String>,
+    /// Set-up statements that failed.
+    pub setup_errors: Vec<String>,
+}
+
+/// What a session did and saw in one pair.
+#[derive(Debug, Default)]
+struct Record {
+    queries: Vec<Query>,
+    base: Vec<Seen>,
+    zero: Vec<Seen>,
+    again: Vec<Seen>,
+    one: Vec<Seen>,
+    victim: Vec<Seen>,
+    unset_base: Vec<Seen>,
+    unset: Vec<Seen>,
+    empty: Vec<Seen>,
+    writes: Vec<Tried>,
+    calls: Vec<CallTried>,
+}
+
+#[derive(Debug)]
+struct Tried {
+    relation: u32,
+    state: ContextState,
+    probe: WriteProbe,
+    effect: Effect,
+    without: Option<Effect>,
+    /// Which queries the looks asked.
+    asked: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct CallTried {
+    function: u32,
+    call: Call,
+    one: Effect,
+    zero: Option<(Effect, Effect)>,
+    asked: Vec<usize>,
+}
+
+/// Runs a pair. `full` also writes and calls; otherwise the pair only observes.
+pub async fn run_pair(conn: &mut Conn, setting: Setting<'_>, pair: &KeyPair, full: bool, progress: &dyn Fn(&str)) -> Result<Shown, ConnError> {
+    conn.query("BEGIN").await?;
+    let shown = run_in_transaction(conn, setting, pair, full, progress).await;
+    // Whatever happened, the transaction does not stay.
+    let superuser = quote::ident(conn.superuser());
+    let ended = conn.query("ROLLBACK").await;
+    let shown = shown?;
+    ended?;
+    conn.query(&format!("SET SESSION AUTHORIZATION {superuser}; DISCARD PLANS")).await?;
+    Ok(shown)
+}
+
+async fn run_in_transaction(conn: &mut Conn, setting: Setting<'_>, pair: &KeyPair, full: bool, progress: &dyn Fn(&str)) -> Result<Shown, ConnError> {
+    let catalog = setting.catalog;
+    let classes = setting.classes;
+    let tables: Vec<&Relation> = catalog.tables().filter(|t| !t.is_partition).collect();
+    let mut shown = Shown::default();
+    let mut records: Vec<Record> = setting.sessions.iter().map(|(_, p)| Record { queries: queries(catalog, p), ..Record::default() }).collect();
+
+    let grower = Grower { catalog, classes, common: None };
+    let common = grower.grow(conn, setting.common.clone(), |t| classes.is_shared(t.oid) || setting.base_tenant).await?;
+    let grower = Grower { common: Some(&common), ..grower };
+    let mut worlds = Worlds { base: State::read(conn, &tables).await?, ..Worlds::default() };
+    for ((session, _), record) in setting.sessions.iter().zip(&mut records) {
+        let unset = Binding::new(session, &pair.a, ContextState::Unset);
+        record.unset_base = observe::observe(conn, &unset, &record.queries).await?;
+    }
+    conn.query("SAVEPOINT tp_base").await?;
+
+    let mine = |t: &Relation| !classes.is_shared(t.oid);
+    let mut a = grower.grow(conn, pair.a.clone(), mine).await?;
+    set_up(conn, setting, &mut a, &mut shown).await?;
+    worlds.zero = State::read(conn, &tables).await?;
+    conn.query("SAVEPOINT tp_zero").await?;
+    let mut b = grower.grow(conn, pair.b.clone(), mine).await?;
+    set_up(conn, setting, &mut b, &mut shown).await?;
+    worlds.one = State::read(conn, &tables).await?;
+    if !full && b.unfilled.len() > a.unfilled.len() {
+        // The schema does not take this pair of keys (a check, an enum): nothing to judge.
+        return Ok(shown);
+    }
+    shown.unfilled = a.unfilled.iter().cloned().collect();
+    for universe in [&common, &a] {
+        shown.grown.extend(universe.rows.iter().filter(|r| !r.insert.starts_with("--")).map(|r| r.insert.clone()));
+        shown.grown.extend(universe.setup.iter().cloned());
+    }
+
+    let record_queries: Vec<Vec<Query>> = records.iter().map(|r| r.queries.clone()).collect();
+    let trials: Vec<Trial<'_>> = setting
+        .sessions
+        .iter()
+        .zip(&record_queries)
+        .map(|((session, privileges), queries)| Trial::new(catalog, classes, session, privileges, &common, &a, &b, &worlds, queries))
+        .collect();
+
+    // Never bound first: once a setting was set, it reads '' and not NULL for the rest of the connection.
+    progress("without context");
+    for (trial, record) in trials.iter().zip(&mut records) {
+        record.unset = observe::observe(conn, &trial.as_a(ContextState::Unset), &record.queries).await?;
+        if full {
+            let mut bench = Bench::new(conn, catalog, worlds.one.clone()).await?;
+            stateless_writes(&mut bench, trial, ContextState::Unset, record).await?;
+        }
+    }
+    for (trial, record) in trials.iter().zip(&mut records) {
+        if !has_identity(trial.session) {
+            continue;
+        }
+        progress("with both tenants");
+        record.one = observe::observe(conn, &trial.as_a(ContextState::Bound), &record.queries).await?;
+        if full {
+            record.victim = observe::observe(conn, &trial.as_b(), &record.queries).await?;
+            let mut bench = Bench::new(conn, catalog, worlds.one.clone()).await?;
+            bound_writes(&mut bench, trial, record, progress).await?;
+            calls(&mut bench, trial, record, progress).await?;
+        }
+    }
+    for (trial, record) in trials.iter().zip(&mut records) {
+        if has_identity(trial.session) && !identity_settings(trial.session).is_empty() {
+            record.empty = observe::observe(conn, &trial.as_a(ContextState::Empty), &record.queries).await?;
+            if full {
+                let mut bench = Bench::new(conn, catalog, worlds.one.clone()).await?;
+                stateless_writes(&mut bench, trial, ContextState::Empty, record).await?;
+            }
+        }
+    }
+
+    progress("with one tenant");
+    conn.query("ROLLBACK TO SAVEPOINT tp_zero").await?;
+    for (trial, record) in trials.iter().zip(&mut records) {
+        if !has_identity(trial.session) {
+            continue;
+        }
+        let bound = trial.as_a(ContextState::Bound);
+        record.zero = observe::observe(conn, &bound, &record.queries).await?;
+        record.again = observe::observe(conn, &bound, &record.queries).await?;
+        if full {
+            let mut bench = Bench::new(conn, catalog, worlds.zero.clone()).await?;
+            replay(&mut bench, trial, record).await?;
+        }
+    }
+    conn.query("ROLLBACK TO SAVEPOINT tp_base").await?;
+    for (trial, record) in trials.iter().zip(&mut records) {
+        if has_identity(trial.session) {
+            record.base = observe::observe(conn, &trial.as_a(ContextState::Bound), &record.queries).await?;
+        }
+    }
+    for (trial, record) in trials.iter().zip(&records) {
+        judge(trial, record, pair.purpose, full, &mut shown);
+    }
+    Ok(shown)
+}
+
+/// Queries over everything the role may read.
+fn queries(catalog: &Catalog, privileges: &Privileges) -> Vec<Query> {
+    catalog.relations.iter().filter_map(|r| observe::query_of(r, privileges.relations.get(&r.oid)?)).collect()
+}
+
+/// Runs the target's set-up statements for a universe.
+async fn set_up(conn: &mut Conn, setting: Setting<'_>, universe: &mut Universe, shown: &mut Shown) -> Result<(), ConnError> {
+    // Sessions of one setting share their set-up: that of the first is that of all.
+    let Some((session, _)) = setting.sessions.first() else { return Ok(()) };
+    for template in &session.setup {
+        let statement = universe.keys.fill(template, |key| key.replace('\'', "''"));
+        let outcome = conn.run(&format!("SAVEPOINT tp_setup; {statement}")).await?;
+        match outcome.error {
+            None => {
+                conn.query("RELEASE SAVEPOINT tp_setup").await?;
+                universe.setup.push(statement);
+            }
+            Some(error) => {
+                conn.query("ROLLBACK TO SAVEPOINT tp_setup").await?;
+                shown.setup_errors.push(format!("session `{}`: {error} [{statement}]", session.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Relations that a session may write at all.
+fn writable<'a>(trial: &Trial<'a>) -> Vec<&'a Relation> {
+    trial
+        .catalog
+        .relations
+        .iter()
+        .filter(|r| {
+            trial.privileges.relations.get(&r.oid).is_some_and(|p| !p.insert.is_empty() || !p.update.is_empty() || p.delete || p.truncate)
+                && (r.kind.holds_rows() || r.kind == crate::model::RelationKind::View)
+        })
+        .collect()
+}
+
+/// Which queries to ask again after an accepted write to a relation: all, where its rows decide what others show.
+fn asked_after(trial: &Trial<'_>, record: &Record, relation: &Relation) -> Vec<usize> {
+    let holder = trial.holder_oid(relation);
+    let source = write::source(trial, relation).map(|s| s.oid);
+    if trial.decides_access(holder) || source.is_some_and(|oid| trial.decides_access(oid)) {
+        (0..record.queries.len()).collect()
+    } else {
+        Vec::new()
+    }
+}
+
+fn pick<T: Clone>(from: &[T], which: &[usize]) -> Vec<T> {
+    which.iter().filter_map(|at| from.get(*at).cloned()).collect()
+}
+
+async fn bound_writes(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mut Record, progress: &dyn Fn(&str)) -> Result<(), ConnError> {
+    let bound = trial.as_a(ContextState::Bound);
+    let victim = trial.as_b();
+    for relation in writable(trial) {
+        progress(&relation.name.to_string());
+        let asked = asked_after(trial, record, relation);
+        let again = pick(&record.queries, &asked);
+        // Where no column says whose a row is, what the victim sees says it.
+        let holder = trial.holder(trial.catalog.relation(relation.oid).unwrap_or(relation));
+        let plain = trial.says_tenant(holder);
+        let of_victim: Vec<usize> = if plain {
+            Vec::new()
+        } else {
+            (0..record.queries.len()).filter(|at| record.queries[*at].relation == relation.oid || record.queries[*at].relation == holder.oid).collect()
+        };
+        let seen_by_victim = pick(&record.queries, &of_victim);
+        for probe in write::probes(trial, relation) {
+            let looks = [Look { binding: &bound, queries: &again }, Look { binding: &victim, queries: &seen_by_victim }];
+            let effect = bench.attempt(&bound, &probe.act, &[], &looks).await?;
+            let asked = asked.iter().chain(&of_victim).copied().collect();
+            record.writes.push(Tried { relation: relation.oid, state: ContextState::Bound, probe, effect, without: None, asked });
+        }
+    }
+    Ok(())
+}
+
+async fn stateless_writes(bench: &mut Bench<'_>, trial: &Trial<'_>, state: ContextState, record: &mut Record) -> Result<(), ConnError> {
+    let binding = trial.as_a(state);
+    for relation in writable(trial) {
+        for probe in write::probes(trial, relation) {
+            let wanted = match probe.purpose {
+                Purpose::Own | Purpose::All => true,
+                Purpose::Plant | Purpose::Steal | Purpose::Move | Purpose::Adopt(_) | Purpose::State | Purpose::Key(_) => false,
+            };
+            if wanted {
+                let effect = bench.attempt(&binding, &probe.act, &[], &[]).await?;
+                record.writes.push(Tried { relation: relation.oid, state, probe, effect, without: None, asked: Vec::new() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Functions that the session may call and that it is ours to call.
+fn callable<'a>(trial: &Trial<'a>) -> Vec<&'a Function> {
+    let may: BTreeSet<u32> = trial.privileges.functions.iter().copied().collect();
+    trial
+        .catalog
+        .functions
+        .iter()
+        .filter(|f| may.contains(&f.oid) && !f.is_trigger() && matches!(f.kind, FunctionKind::Function | FunctionKind::Procedure))
+        .collect()
+}
+
+async fn calls(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mut Record, progress: &dyn Fn(&str)) -> Result<(), ConnError> {
+    let bound = trial.as_a(ContextState::Bound);
+    let watch = identity_settings(trial.session);
+    let all: Vec<usize> = (0..record.queries.len()).collect();
+    for function in callable(trial) {
+        progress(&function.identity());
+        let writes = function.volatility == crate::model::Volatility::Volatile;
+        let asked = if writes { all.clone() } else { Vec::new() };
+        let again = pick(&record.queries, &asked);
+        for call in call::calls(trial, function) {
+            let looks = [Look { binding: &bound, queries: &again }];
+            let one = bench.attempt(&bound, &crate::probe::attempt::Act::of(call.sql.clone()), &watch, &looks).await?;
+            record.calls.push(CallTried { function: function.oid, call, one, zero: None, asked: asked.clone() });
+        }
+    }
+    Ok(())
+}
+
+/// What has to end the same way without B, without B.
+async fn replay(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mut Record) -> Result<(), ConnError> {
+    let bound = trial.as_a(ContextState::Bound);
+    for tried in record.writes.iter_mut().filter(|t| t.probe.compare && t.state == ContextState::Bound) {
+        tried.without = Some(bench.attempt(&bound, &tried.probe.act, &[], &[]).await?);
+    }
+    for tried in &mut record.calls {
+        let act = crate::probe::attempt::Act::of(tried.call.sql.clone());
+        let first = bench.attempt(&bound, &act, &[], &[]).await?;
+        // Only where the worlds differ does it matter whether one world differs from itself.
+        let second = if first.rows == tried.one.rows && first.code() == tried.one.code() { first.clone() } else { bench.attempt(&bound, &act, &[], &[]).await? };
+        tried.zero = Some((first, second));
+    }
+    Ok(())
+}
+
+fn judge(trial: &Trial<'_>, record: &Record, purpose: &'static str, full: bool, shown: &mut Shown) {
+    let by_relation = |seen: &[Seen]| -> BTreeMap<u32, Seen> { record.queries.iter().zip(seen).map(|(q, s)| (q.relation, s.clone())).collect() };
+    let seen_zero = by_relation(&record.zero);
+    let judge = Judge { trial, seen_zero: &seen_zero, purpose };
+    let mut cells: BTreeMap<(String, ContextState, Command), (CellVerdict, Option<String>)> = BTreeMap::new();
+
+    for (at, query) in record.queries.iter().enumerate() {
+        let Some(relation) = trial.catalog.relation(query.relation) else { continue };
+        let mut put = |state, judged: crate::probe::judge::ReadJudgement| {
+            shown.hits.extend(judged.hit);
+            cells.insert((relation.name.to_string(), state, Command::Select), (judged.verdict, judged.reason));
+        };
+        if let (Some(base), Some(zero), Some(again), Some(one)) = (record.base.get(at), record.zero.get(at), record.again.get(at), record.one.get(at)) {
+            put(ContextState::Bound, judge.bound_read(relation, query, Observed { base, zero, again, one }));
+        }
+        let bound = record.zero.get(at);
+        if let (Some(base), Some(unset)) = (record.unset_base.get(at), record.unset.get(at)) {
+            put(ContextState::Unset, judge.stateless_read(relation, query, ContextState::Unset, base, unset, bound));
+        }
+        if let (Some(base), Some(empty)) = (record.unset_base.get(at), record.empty.get(at)) {
+            put(ContextState::Empty, judge.stateless_read(relation, query, ContextState::Empty, base, empty, bound));
+        }
+    }
+    if !full {
+        return;
+    }
+    judge_writes(&judge, record, &mut cells, shown);
+    judge_calls(&judge, record, &mut cells, shown);
+    deny(trial, &mut cells);
+    shown.cells.extend(cells.into_iter().map(|((object, state, command), (verdict, reason))| Cell {
+        session: trial.session.name.clone(),
+        object,
+        state,
+        command,
+        verdict,
+        reason,
+    }));
+}
+
+type CellMap = BTreeMap<(String, ContextState, Command), (CellVerdict, Option<String>)>;
+
+fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: &mut Shown) {
+    let trial = judge.trial;
+    let mut groups: BTreeMap<(u32, ContextState, Command), Vec<&Tried>> = BTreeMap::new();
+    for tried in &record.writes {
+        groups.entry((tried.relation, tried.state, tried.probe.command)).or_default().push(tried);
+    }
+    let mut controlled: BTreeSet<(u32, Command)> = BTreeSet::new();
+    // Bound cells first: their controls stand for the others.
+    for ((oid, state, command), tried) in &groups {
+        let Some(relation) = trial.catalog.relation(*oid) else { continue };
+        let mut hits: Vec<Hit> = Vec::new();
+        for one in tried {
+            hits.extend(judge.write(relation, &one.probe, *state, &one.effect));
+            if *state != ContextState::Bound || one.effect.error.is_some() {
+                if let Some(without) = &one.without {
+                    hits.extend(judge.outcome(relation, &one.probe, without, &one.effect));
+                }
+                continue;
+            }
+            if let Some(without) = &one.without {
+                hits.extend(judge.outcome(relation, &one.probe, without, &one.effect));
+            }
+            let queries = pick(&record.queries, &one.asked);
+            let gained = one.effect.looked.first().map_or(0, Vec::len);
+            if let Some(looked) = one.effect.looked.first() {
+                let before = pick(&record.one, &one.asked[..gained]);
+                hits.extend(judge.seen_by_a(Subject::of(relation), *command, &one.probe.act, looked, &before, &queries[..gained]));
+            }
+            let is_own = matches!(one.probe.purpose, Purpose::Own) || one.probe.command != Command::Insert && !matches!(one.probe.purpose, Purpose::Adopt(_) | Purpose::Move);
+            if let Some(looked) = one.effect.looked.get(1).filter(|_| !is_own) {
+                let before = pick(&record.victim, &one.asked[gained..]);
+                hits.extend(judge.seen_by_b(relation, &one.probe, looked, &before, &queries[gained..]));
+            }
+        }
+        let own_work = |t: &&&Tried| match t.probe.purpose {
+            Purpose::Own => t.effect.error.is_none(),
+            _ => {
+                t.effect.error.is_none()
+                    && !trial.hits(&t.effect.changes, Owner::Own).iter().filter(|c| t.probe.act.prepare.is_empty() || Some(c.relation) == write::source(trial, relation).map(|s| s.oid)).collect::<Vec<_>>().is_empty()
+            }
+        };
+        if *state == ContextState::Bound && tried.iter().any(|t| own_work(&t)) {
+            controlled.insert((*oid, *command));
+        }
+        let serious = hits.iter().any(|h| h.severity >= crate::model::Severity::Medium);
+        let cell = if serious {
+            (CellVerdict::Violated, None)
+        } else if controlled.contains(&(*oid, *command)) {
+            (CellVerdict::Held, None)
+        } else if no_policy(relation, trial, *command) {
+            (CellVerdict::Denied, Some("row security: no policy permits it".to_owned()))
+        } else {
+            let reason = tried.iter().find_map(|t| t.effect.error.as_ref()).map_or_else(|| "no own row is reached".to_owned(), |e| format!("own work fails: {} {}", e.code, e.message));
+            (CellVerdict::Vacuous, Some(reason))
+        };
+        shown.hits.extend(hits);
+        cells.insert((relation.name.to_string(), *state, *command), cell);
+    }
+    // Relations that may be written but for which no row could be made.
+    for relation in writable(trial) {
+        let Some(p) = trial.privileges.relations.get(&relation.oid) else { continue };
+        for (command, may) in [(Command::Insert, !p.insert.is_empty()), (Command::Update, !p.update.is_empty()), (Command::Delete, p.delete)] {
+            if !may {
+                continue;
+            }
+            let states: Vec<ContextState> = if has_identity(trial.session) { vec![ContextState::Bound] } else { vec![ContextState::Unset] };
+            for state in states {
+                let verdict = if no_policy(relation, trial, command) {
+                    (CellVerdict::Denied, Some("row security: no policy permits it".to_owned()))
+                } else {
+                    (CellVerdict::Vacuous, Some("no row could be made to try it with".to_owned()))
+                };
+                cells.entry((relation.name.to_string(), state, command)).or_insert(verdict);
+            }
+        }
+    }
+}
+
+/// Whether row security lets nothing through for a command: the session may not do it at all.
+fn no_policy(relation: &Relation, trial: &Trial<'_>, command: Command) -> bool {
+    use crate::model::{PolicyMode, RowSecurity};
+    let wanted = match command {
+        Command::Select | Command::Copy => PolicyCommand::Select,
+        Command::Insert | Command::Merge => PolicyCommand::Insert,
+        Command::Update => PolicyCommand::Update,
+        Command::Delete => PolicyCommand::Delete,
+        Command::Truncate | Command::Execute | Command::Usage => return false,
+    };
+    relation.row_security != RowSecurity::Disabled
+        && !relation.policies.iter().any(|p| {
+            p.mode == PolicyMode::Permissive
+                && (p.command == wanted || p.command == PolicyCommand::All)
+                && p.roles.iter().any(|r| r == "PUBLIC" || *r == trial.as_a(ContextState::Bound).role || trial.is_member(r))
+        })
+}
+
+fn judge_calls(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: &mut Shown) {
+    let trial = judge.trial;
+    for function in callable(trial) {
+        let tried: Vec<&CallTried> = record.calls.iter().filter(|t| t.function == function.oid).collect();
+        let mut hits: Vec<Hit> = Vec::new();
+        for one in &tried {
+            let Some((zero, again)) = &one.zero else { continue };
+            hits.extend(judge.call(function, &one.call, Called { zero, again, one: &one.one }));
+            if let Some(looked) = one.one.looked.first() {
+                let act = crate::probe::attempt::Act::of(one.call.sql.clone());
+                let queries = pick(&record.queries, &one.asked);
+                hits.extend(judge.seen_by_a(Subject::of_function(function), Command::Execute, &act, looked, &record.one, &queries));
+            }
+        }
+        let worked = tried.iter().any(|t| t.one.error.is_none() && t.call.taste != Taste::Foreign);
+        let cell = if hits.iter().any(|h| h.severity >= crate::model::Severity::Medium) {
+            (CellVerdict::Violated, None)
+        } else if worked {
+            (CellVerdict::Held, None)
+        } else if has_identity(trial.session) {
+            let reason = tried.iter().find_map(|t| t.one.error.as_ref()).map_or_else(|| "no arguments are known".to_owned(), |e| format!("no call succeeds: {} {}", e.code, e.message));
+            (CellVerdict::Vacuous, Some(reason))
+        } else {
+            continue;
+        };
+        shown.hits.extend(hits);
+        cells.insert((function.identity(), ContextState::Bound, Command::Execute), cell);
+    }
+}
+
+/// Commands that the session was not granted, on relations that it may otherwise use.
+fn deny(trial: &Trial<'_>, cells: &mut CellMap) {
+    let state = if has_identity(trial.session) { ContextState::Bound } else { ContextState::Unset };
+    for relation in &trial.catalog.relations {
+        if !relation.kind.holds_rows() {
+            continue;
+        }
+        let none = crate::model::catalog::RelationPrivileges::default();
+        let p = trial.privileges.relations.get(&relation.oid).unwrap_or(&none);
+        let may = [
+            (Command::Select, !p.select.is_empty()),
+            (Command::Insert, !p.insert.is_empty()),
+            (Command::Update, !p.update.is_empty()),
+            (Command::Delete, p.delete),
+            (Command::Truncate, p.truncate),
+        ];
+        for (command, may) in may {
+            if !may {
+                cells.entry((relation.name.to_string(), state, command)).or_insert((CellVerdict::Denied, Some("no privilege".to_owned())));
+            }
+        }
+    }
+}
