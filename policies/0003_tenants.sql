@@ -80,7 +80,8 @@ GRANT EXECUTE ON FUNCTION public.member_tenant_id(), public.admin_tenant_id(), p
   TO tenantproof_member, tenantproof_admin;
 
 -- Row security is forced, so it holds for the owner as well, and with it for every definer function. What
--- those may reach is said here by policies of the owner: the caller's own identity, and no more.
+-- those may reach is said by policies of the owner: rows of the tenant and the user that the transaction is bound
+-- to, and no more. These must not ask member_tenant_id(), which would come back here.
 
 ALTER TABLE public.tenants ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.tenants FORCE ROW LEVEL SECURITY;
@@ -94,7 +95,7 @@ CREATE POLICY definer_select ON public.tenants FOR SELECT TO tenantproof_owner
 CREATE POLICY definer_select ON public.users FOR SELECT TO tenantproof_owner
   USING (id = (SELECT public.current_user_id()));
 CREATE POLICY definer_select ON public.memberships FOR SELECT TO tenantproof_owner
-  USING (tenant_id = (SELECT public.current_tenant_id()) AND user_id = (SELECT public.current_user_id()));
+  USING (tenant_id = (SELECT public.current_tenant_id()));
 
 -- Tenants: members read their own, administrators rename it. The base, the slug and the status are the
 -- server's: a tenant that could choose its base would read any tenant's configuration.

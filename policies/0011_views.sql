@@ -40,9 +40,6 @@ GRANT SELECT ON public.effective_configurations, public.tenant_members, public.d
 -- How many seats a tenant uses. Invitations are for administrators to read, their number is for every member:
 -- hence a definer. It takes the tenant from its caller and answers for the caller's own only: another tenant's
 -- key, a key that is nobody's, and NULL all give no row.
-CREATE POLICY overview_select ON public.memberships FOR SELECT TO tenantproof_owner
-  USING (tenant_id = (SELECT public.member_tenant_id()));
-
 CREATE FUNCTION public.tenant_seats(tenant uuid) RETURNS TABLE (members bigint, open_invitations bigint)
 LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
