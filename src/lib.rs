@@ -3,6 +3,7 @@ pub mod introspect;
 pub mod model;
 pub mod pg;
 pub mod probe;
+pub mod report;
 pub mod run;
 pub mod sql;
 pub mod world;

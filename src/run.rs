@@ -1,3 +1,9 @@
 //! The order of things: load a schema, find out who its tenants are, verify, and put the outcome together.
 
-pub mod worlds;
+mod commit;
+pub mod infer;
+pub mod load;
+mod merge;
+pub mod target;
+pub mod verify;
+mod worlds;

@@ -3,4 +3,6 @@
 //! The sole user of the SQL parser.
 
 pub mod expr;
+mod lex;
 pub mod quote;
+pub mod script;

@@ -116,7 +116,7 @@ impl Cells {
 }
 
 /// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing; nothing to do.
@@ -124,6 +124,7 @@ pub enum Severity {
     /// A channel of little reach.
     Low,
     /// To be fixed.
+    #[default]
     Medium,
     /// Foreign rows are read or changed in some circumstances.
     High,

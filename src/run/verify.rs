@@ -1,0 +1,302 @@
+//! `verify`: sessions and meaning of columns, all pairs of keys, the committing phase, and one outcome.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use super::commit;
+use super::infer::{self, Guess};
+use super::merge;
+use super::worlds::{Setting, run_pair};
+use crate::introspect::{self, IntrospectError};
+use crate::model::catalog::Privileges;
+use crate::model::{Acceptance, Catalog, Cell, CellVerdict, Cells, Command, ContextState, Finding, Relation, Session, Severity, Tenancy, Verdict};
+use crate::pg::conn::{Conn, ConnError};
+use crate::probe::binding::has_identity;
+use crate::probe::judge::Hit;
+use crate::world::classes::is_named;
+use crate::world::keys::{self, KeyType};
+use crate::world::{Class, Classes};
+
+/// What to verify, once the schema is loaded.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Sessions of the target; empty to infer them.
+    pub sessions: Vec<Session>,
+    /// What the user said of tenants.
+    pub tenancy: Tenancy,
+    /// Exposed schemas; empty for all.
+    pub schemas: Vec<String>,
+    /// Accepted findings.
+    pub acceptances: Vec<Acceptance>,
+    /// Seed, for the report.
+    pub seed: u64,
+    /// Threshold of the verdict.
+    pub fail_on: Severity,
+    /// Most vacuous cells, in percent.
+    pub max_vacuous: f64,
+    /// Roles that were on the server before the schema was loaded.
+    pub roles_before: BTreeSet<String>,
+    /// Today, `YYYY-MM-DD`, for the expiry of acceptances.
+    pub today: String,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The one verdict.
+    pub verdict: Verdict,
+    /// Seed.
+    pub seed: u64,
+    /// Relations, policies and functions that were judged.
+    pub counts: (usize, usize, usize),
+    /// Findings, the worst first.
+    pub findings: Vec<Finding>,
+    /// Cells.
+    pub coverage: Vec<Cell>,
+    /// Findings that were accepted.
+    pub accepted: usize,
+    /// Messages sent.
+    pub statements: u64,
+    /// Time taken, in milliseconds.
+    pub elapsed_ms: u64,
+    /// Sessions, given or inferred.
+    pub sessions: Vec<Session>,
+    /// Guesses behind inferred sessions.
+    pub guesses: Vec<Guess>,
+    /// What the reader should know: why it is inconclusive, what was not judged.
+    pub notes: Vec<String>,
+}
+
+/// What stopped the run from judging.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// The server refused a statement of ours or went away.
+    #[error(transparent)]
+    Conn(#[from] ConnError),
+    /// The catalog could not be read.
+    #[error(transparent)]
+    Introspect(#[from] IntrospectError),
+    /// A session names a role that the schema does not have.
+    #[error("find role `{role}` of session `{session}`: neither the schema nor the server has it; correct `role` in the target file")]
+    NoRole {
+        /// Session.
+        session: String,
+        /// Role.
+        role: String,
+    },
+    /// A set-up statement of a session failed.
+    #[error("run the set-up of {0}; correct `setup` in the target file")]
+    Setup(String),
+}
+
+/// Verifies the schema in the connection's database. Nothing of it is kept but what the committing phase writes.
+pub async fn verify(conn: &mut Conn, request: &Request, progress: &dyn Fn(&str)) -> Result<Outcome, VerifyError> {
+    let started = Instant::now();
+    let mut catalog = introspect::read_catalog(conn).await?;
+    if !request.schemas.is_empty() {
+        restrict(&mut catalog, &request.schemas);
+    }
+    let (sessions, guesses) = if request.sessions.is_empty() {
+        infer::sessions(&catalog, &request.roles_before)
+    } else {
+        (request.sessions.clone(), Vec::new())
+    };
+    let mut run = Run { catalog: &catalog, request, notes: Vec::new(), hits: Vec::new(), cells: Vec::new(), grown: Vec::new() };
+    run.judge(conn, &sessions, progress).await?;
+    let Run { notes, hits, cells, .. } = run;
+    let mut findings = merge::findings(hits);
+    let all = findings.len();
+    findings.retain(|f| !request.acceptances.iter().any(|a| accepts(a, f, &request.today)));
+    let accepted = all - findings.len();
+    let mut outcome = Outcome {
+        verdict: Verdict::Isolated,
+        seed: request.seed,
+        counts: (catalog.relations.len(), catalog.policy_count(), catalog.functions.len()),
+        findings,
+        coverage: cells,
+        accepted,
+        statements: conn.statements(),
+        elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        sessions,
+        guesses,
+        notes,
+    };
+    outcome.verdict = outcome.weigh(request);
+    Ok(outcome)
+}
+
+impl Outcome {
+    /// Where several apply: findings first, then too little judged.
+    fn weigh(&mut self, request: &Request) -> Verdict {
+        let cells = Cells::count(&self.coverage);
+        if self.findings.iter().any(|f| f.severity >= request.fail_on) {
+            Verdict::Violated
+        } else if cells.judgeable() == 0 {
+            self.notes.push("nothing could be judged".to_owned());
+            Verdict::Inconclusive
+        } else if cells.held + cells.violated == 0 || cells.vacuous_percent() > request.max_vacuous {
+            self.notes.push(format!("{:.0} % of the cells are vacuous, more than the {:.0} % allowed", cells.vacuous_percent(), request.max_vacuous));
+            Verdict::Inconclusive
+        } else {
+            Verdict::Isolated
+        }
+    }
+}
+
+struct Run<'a> {
+    catalog: &'a Catalog,
+    request: &'a Request,
+    notes: Vec<String>,
+    hits: Vec<Hit>,
+    cells: Vec<Cell>,
+    grown: Vec<String>,
+}
+
+impl Run<'_> {
+    async fn judge(&mut self, conn: &mut Conn, sessions: &[Session], progress: &dyn Fn(&str)) -> Result<(), VerifyError> {
+        if !sessions.iter().any(has_identity) {
+            self.notes.push("no setting, claim or role was found by which a request says which tenant it is: name one in [[session]] of tenantproof.toml".to_owned());
+            return Ok(());
+        }
+        let mut classes = Classes::infer(self.catalog, sessions, &self.request.tenancy);
+        let fixed = self.role_pairs(sessions)?;
+        let mut prepared: Vec<(&Session, Privileges)> = Vec::new();
+        for session in sessions {
+            let role = fixed.first().map_or_else(|| session.role.clone(), |(a, _)| session.role.replace("{tenant}", a));
+            if self.catalog.role(&role).is_none() {
+                return Err(VerifyError::NoRole { session: session.name.clone(), role });
+            }
+            prepared.push((session, introspect::read_privileges(conn, &role).await?));
+        }
+        classes.set_shared(self.shared(&classes, &prepared));
+        let base_tenant = self.catalog.tables().any(|t| classes.is_root(t.oid) && t.foreign_keys.iter().any(|k| k.references == t.oid));
+        let tenant = classes.key_type(self.catalog, Class::Tenant).map_or(KeyType::Text, |t| KeyType::of(&t));
+        let user = classes.key_type(self.catalog, Class::User).map_or(KeyType::Uuid, |t| KeyType::of(&t));
+        let common = keys::common(tenant, user);
+        for group in by_setup(&prepared) {
+            for (at, pair) in keys::pairs(tenant, user, &fixed).iter().enumerate() {
+                let setting = Setting { catalog: self.catalog, classes: &classes, sessions: &group, common: &common, base_tenant };
+                let shown = run_pair(conn, setting, pair, at == 0, progress).await?;
+                if let Some(error) = shown.setup_errors.first()
+                    && at == 0
+                {
+                    return Err(VerifyError::Setup(error.clone()));
+                }
+                if at == 0 {
+                    for (oid, reason) in &shown.unfilled {
+                        if let Some(table) = self.catalog.relation(*oid) {
+                            self.explain_vacuous(&shown.cells, table, reason);
+                        }
+                    }
+                    if self.grown.is_empty() {
+                        self.grown = shown.grown;
+                    }
+                }
+                self.add_cells(shown.cells, &shown.hits, at == 0);
+                self.hits.extend(shown.hits);
+            }
+        }
+        progress("leftovers after COMMIT");
+        let sessions: Vec<(&Session, &Privileges)> = prepared.iter().map(|(s, p)| (*s, p)).collect();
+        if let Some(pair) = keys::pairs(tenant, user, &fixed).into_iter().next() {
+            self.hits.extend(commit::leftovers(conn, self.catalog, &classes, &sessions, &pair, &common, base_tenant).await?);
+        }
+        Ok(())
+    }
+
+    /// Pairs of roles, where each tenant has one.
+    fn role_pairs(&self, sessions: &[Session]) -> Result<Vec<(String, String)>, VerifyError> {
+        let Some(session) = sessions.iter().find(|s| s.role.contains("{tenant}")) else { return Ok(Vec::new()) };
+        let (before, after) = session.role.split_once("{tenant}").unwrap_or(("", ""));
+        let owners: BTreeSet<&str> = self.catalog.tables().map(|r| r.owner.as_str()).collect();
+        let mut names: Vec<String> = self
+            .catalog
+            .roles
+            .iter()
+            .filter(|r| !r.superuser && !r.bypasses_row_security && !owners.contains(r.name.as_str()) && !self.request.roles_before.contains(&r.name))
+            .filter_map(|r| Some(r.name.strip_prefix(before)?.strip_suffix(after)?.to_owned()))
+            .collect();
+        names.sort();
+        match names.as_slice() {
+            [a, b, ..] => Ok(vec![(a.clone(), b.clone()), (b.clone(), a.clone())]),
+            _ => Err(VerifyError::NoRole { session: session.name.clone(), role: session.role.clone() }),
+        }
+    }
+
+    /// Tables whose rows are nobody's: no path to a tenant, and no session may write them.
+    fn shared(&self, classes: &Classes, sessions: &[(&Session, Privileges)]) -> BTreeSet<u32> {
+        let mut owned: BTreeSet<u32> = self
+            .catalog
+            .tables()
+            .filter(|t| t.columns.iter().any(|c| classes.class(t.oid, &c.name).is_some()))
+            .map(|t| t.oid)
+            .collect();
+        loop {
+            let more: Vec<u32> = self
+                .catalog
+                .tables()
+                .filter(|t| !owned.contains(&t.oid))
+                .filter(|t| t.foreign_keys.iter().any(|k| owned.contains(&k.references)) || t.parents.iter().any(|p| owned.contains(p)))
+                .map(|t| t.oid)
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            owned.extend(more);
+        }
+        let writable = |t: &Relation| {
+            sessions.iter().any(|(_, p)| p.relations.get(&t.oid).is_some_and(|p| !p.insert.is_empty() || !p.update.is_empty() || p.delete))
+        };
+        self.catalog
+            .tables()
+            .filter(|t| {
+                let declared = self.request.tenancy.shared.iter().any(|name| is_named(t, name));
+                declared || (!owned.contains(&t.oid) && !writable(t))
+            })
+            .map(|t| t.oid)
+            .collect()
+    }
+
+    fn explain_vacuous(&mut self, cells: &[Cell], table: &Relation, reason: &str) {
+        let name = table.name.to_string();
+        if cells.iter().any(|c| c.object == name && c.verdict == CellVerdict::Vacuous) {
+            self.notes.push(format!("table {name} stayed empty: {reason}"));
+        }
+    }
+
+    /// Cells of the plain pair; a fault that only another pair shows turns its cell.
+    fn add_cells(&mut self, cells: Vec<Cell>, hits: &[Hit], plain: bool) {
+        if plain {
+            self.cells.extend(cells);
+            return;
+        }
+        for hit in hits.iter().filter(|h| h.severity >= Severity::Medium) {
+            for cell in &mut self.cells {
+                if cell.session == hit.session && cell.object == hit.route.0 && cell.state == ContextState::Bound && cell.command == Command::Select {
+                    cell.verdict = CellVerdict::Violated;
+                    cell.reason = None;
+                }
+            }
+        }
+    }
+}
+
+/// Sessions with the same set-up share their universes.
+fn by_setup<'s>(prepared: &[(&'s Session, Privileges)]) -> Vec<Vec<(&'s Session, Privileges)>> {
+    let mut groups: BTreeMap<&[String], Vec<(&Session, Privileges)>> = BTreeMap::new();
+    for (session, privileges) in prepared {
+        groups.entry(session.setup.as_slice()).or_default().push((session, privileges.clone()));
+    }
+    groups.into_values().collect()
+}
+
+fn restrict(catalog: &mut Catalog, schemas: &[String]) {
+    // Tables of other schemas stay: foreign keys and triggers lead there. Only what a request could name is left out.
+    catalog.functions.retain(|f| schemas.contains(&f.name.schema) || f.is_trigger());
+}
+
+fn accepts(acceptance: &Acceptance, finding: &Finding, today: &str) -> bool {
+    let current = acceptance.expires.as_ref().is_none_or(|d| d.to_string().as_str() >= today);
+    current && acceptance.rule == finding.rule && acceptance.object == finding.object
+}
