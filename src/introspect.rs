@@ -2,8 +2,8 @@
 //!
 //! Leaves out what the rows mean: see `model`.
 
-use crate::model::catalog::Privileges;
 use crate::model::Catalog;
+use crate::model::catalog::Privileges;
 use crate::pg::conn::{Conn, ConnError, Rows};
 use crate::sql::quote;
 
@@ -33,7 +33,9 @@ pub enum IntrospectError {
 
 /// Reads the catalog of the connection's database.
 pub async fn read_catalog(conn: &mut Conn) -> Result<Catalog, IntrospectError> {
-    let sql = [ROLES, RELATIONS, FUNCTIONS, DEFAULT_SETTINGS].map(str::trim_end).join(";\n");
+    let sql = [ROLES, RELATIONS, FUNCTIONS, DEFAULT_SETTINGS]
+        .map(str::trim_end)
+        .join(";\n");
     let mut results = conn.query(&sql).await?.into_iter();
     let mut next = || results.next().unwrap_or_default();
     Ok(Catalog {
@@ -54,6 +56,11 @@ pub async fn read_privileges(conn: &mut Conn, role: &str) -> Result<Privileges, 
 fn parse<T: serde::de::DeserializeOwned>(rows: Rows) -> Result<Vec<T>, IntrospectError> {
     rows.into_iter()
         .filter_map(|row| row.into_iter().next().flatten())
-        .map(|text| serde_json::from_str(&text).map_err(|source| IntrospectError::Row { row: text.clone(), source }))
+        .map(|text| {
+            serde_json::from_str(&text).map_err(|source| IntrospectError::Row {
+                row: text.clone(),
+                source,
+            })
+        })
         .collect()
 }

@@ -10,5 +10,7 @@ pub use catalog::{
     Catalog, Column, Command, ForeignKey, Function, FunctionKind, Generated, Identity, Policy, PolicyCommand,
     PolicyMode, QualifiedName, Relation, RelationKind, Role, RowSecurity, UniqueKey, Volatility,
 };
-pub use finding::{Cell, CellVerdict, Cells, ContextState, Finding, FindingKind, ObjectType, Route, Severity, Source, Verdict};
+pub use finding::{
+    Cell, CellVerdict, Cells, ContextState, Finding, FindingKind, ObjectType, Route, Severity, Source, Verdict,
+};
 pub use target::{Acceptance, Attacker, Session, Tenancy};

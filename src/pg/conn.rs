@@ -37,11 +37,15 @@ pub struct DbError {
 impl DbError {
     /// Everything a client can see of it.
     pub fn visible_text(&self) -> String {
-        [Some(self.message.as_str()), self.detail.as_deref(), self.hint.as_deref()]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join("\n")
+        [
+            Some(self.message.as_str()),
+            self.detail.as_deref(),
+            self.hint.as_deref(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n")
     }
 }
 
@@ -97,11 +101,19 @@ impl Conn {
     /// Connects. `patience` bounds each message; the server's own `statement_timeout` is set a little lower.
     pub async fn open(options: &PgConnectOptions, patience: Duration) -> Result<Self, ConnError> {
         let options = options.clone().application_name("tenantproof");
-        let inner = tokio::time::timeout(patience.max(Duration::from_secs(10)), PgConnection::connect_with(&options))
-            .await
-            .map_err(|_| ConnError::TimedOut(patience))?
-            .map_err(ConnError::Lost)?;
-        let mut conn = Self { inner, superuser: String::new(), statements: 0, patience };
+        let inner = tokio::time::timeout(
+            patience.max(Duration::from_secs(10)),
+            PgConnection::connect_with(&options),
+        )
+        .await
+        .map_err(|_| ConnError::TimedOut(patience))?
+        .map_err(ConnError::Lost)?;
+        let mut conn = Self {
+            inner,
+            superuser: String::new(),
+            statements: 0,
+            patience,
+        };
         let rows = conn.query("SELECT session_user").await?;
         conn.superuser = rows[0][0][0].clone().unwrap_or_default();
         Ok(conn)
@@ -155,7 +167,10 @@ impl Conn {
         let outcome = self.run(sql).await?;
         match outcome.error {
             None => Ok(outcome.results.into_iter().map(|r| r.rows).collect()),
-            Some(error) => Err(ConnError::Refused { error, statement: sql.chars().take(400).collect() }),
+            Some(error) => Err(ConnError::Refused {
+                error,
+                statement: sql.chars().take(400).collect(),
+            }),
         }
     }
 
@@ -190,7 +205,10 @@ fn text_values(row: &sqlx::postgres::PgRow) -> Result<Vec<Option<String>>, ConnE
             if value.is_null() {
                 return Ok(None);
             }
-            value.as_str().map(|s| Some(s.to_owned())).map_err(|e| ConnError::Lost(sqlx::Error::Decode(e)))
+            value
+                .as_str()
+                .map(|s| Some(s.to_owned()))
+                .map_err(|e| ConnError::Lost(sqlx::Error::Decode(e)))
         })
         .collect()
 }
@@ -200,8 +218,15 @@ fn db_error(error: &dyn sqlx::error::DatabaseError) -> Result<DbError, ConnError
     let Some(pg) = error.try_downcast_ref::<PgDatabaseError>() else {
         return Err(ConnError::Lost(sqlx::Error::Protocol(error.to_string())));
     };
-    if matches!(pg.severity(), sqlx::postgres::PgSeverity::Fatal | sqlx::postgres::PgSeverity::Panic) {
-        return Err(ConnError::Lost(sqlx::Error::Protocol(format!("{}: {}", pg.code(), pg.message()))));
+    if matches!(
+        pg.severity(),
+        sqlx::postgres::PgSeverity::Fatal | sqlx::postgres::PgSeverity::Panic
+    ) {
+        return Err(ConnError::Lost(sqlx::Error::Protocol(format!(
+            "{}: {}",
+            pg.code(),
+            pg.message()
+        ))));
     }
     Ok(DbError {
         code: pg.code().to_owned(),

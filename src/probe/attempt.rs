@@ -54,7 +54,10 @@ pub struct Act {
 impl Act {
     /// A statement without preparation.
     pub fn of(sql: impl Into<String>) -> Self {
-        Self { sql: sql.into(), ..Self::default() }
+        Self {
+            sql: sql.into(),
+            ..Self::default()
+        }
     }
 }
 
@@ -73,16 +76,30 @@ pub struct Bench<'a> {
 impl<'a> Bench<'a> {
     /// A bench over the world as it is now.
     pub async fn new(conn: &'a mut Conn, catalog: &'a Catalog, baseline: State) -> Result<Self, ConnError> {
-        let mut bench = Self { conn, catalog, baseline, counters: BTreeMap::new() };
+        let mut bench = Self {
+            conn,
+            catalog,
+            baseline,
+            counters: BTreeMap::new(),
+        };
         let rows = bench.conn.query(COUNTERS).await?.pop().unwrap_or_default();
         bench.touched(&rows);
         Ok(bench)
     }
 
     /// Runs one statement as the session and undoes it. `watch` names settings to report after it.
-    pub async fn attempt(&mut self, binding: &Binding, act: &Act, watch: &[&str], looks: &[Look<'_>]) -> Result<Effect, ConnError> {
+    pub async fn attempt(
+        &mut self,
+        binding: &Binding,
+        act: &Act,
+        watch: &[&str],
+        looks: &[Look<'_>],
+    ) -> Result<Effect, ConnError> {
         let superuser = quote::ident(self.conn.superuser());
-        let settings: String = watch.iter().map(|name| format!(", pg_catalog.current_setting({}, true)", quote::literal(name))).collect();
+        let settings: String = watch
+            .iter()
+            .map(|name| format!(", pg_catalog.current_setting({}, true)", quote::literal(name)))
+            .collect();
         let prepare: String = act.prepare.iter().map(|s| format!("{s}; ")).collect();
         let sql = &act.sql;
         let outcome = self
@@ -94,13 +111,23 @@ impl<'a> Bench<'a> {
                 bind = binding.sql(),
             ))
             .await?;
-        let mut effect = Effect { error: outcome.error, ..Effect::default() };
+        let mut effect = Effect {
+            error: outcome.error,
+            ..Effect::default()
+        };
         if effect.error.is_none() {
-            let mut results = outcome.results.into_iter().skip(2 + act.prepare.len() + binding.statements());
+            let mut results = outcome
+                .results
+                .into_iter()
+                .skip(2 + act.prepare.len() + binding.statements());
             effect.rows = results.next().map(|r| r.rows).unwrap_or_default();
             let mut tail: Vec<Rows> = results.map(|r| r.rows).collect();
             let counters = tail.pop().unwrap_or_default();
-            effect.identity = tail.into_iter().find(|rows| rows.len() == 1).and_then(|mut r| r.pop()).unwrap_or_default();
+            effect.identity = tail
+                .into_iter()
+                .find(|rows| rows.len() == 1)
+                .and_then(|mut r| r.pop())
+                .unwrap_or_default();
             let mut touched = self.touched(&counters);
             touched.extend(act.reread);
             if !touched.is_empty() {
@@ -109,7 +136,9 @@ impl<'a> Bench<'a> {
                 effect.changes = self.baseline.changes(&now);
             }
             for look in looks {
-                effect.looked.push(observe::observe(self.conn, look.binding, look.queries).await?);
+                effect
+                    .looked
+                    .push(observe::observe(self.conn, look.binding, look.queries).await?);
             }
         }
         self.conn.query(&format!("ROLLBACK TO SAVEPOINT tp_attempt; SET LOCAL SESSION AUTHORIZATION {superuser}; RELEASE SAVEPOINT tp_attempt")).await?;
@@ -135,9 +164,13 @@ impl<'a> Bench<'a> {
         let catalog: &'a Catalog = self.catalog;
         let mut roots: Vec<&Relation> = Vec::new();
         for oid in touched {
-            let Some(mut relation) = catalog.relation(*oid) else { continue };
+            let Some(mut relation) = catalog.relation(*oid) else {
+                continue;
+            };
             while relation.is_partition {
-                let Some(parent) = relation.parents.first().and_then(|p| catalog.relation(*p)) else { break };
+                let Some(parent) = relation.parents.first().and_then(|p| catalog.relation(*p)) else {
+                    break;
+                };
                 relation = parent;
             }
             if relation.kind.holds_rows() && !roots.iter().any(|r| r.oid == relation.oid) {

@@ -31,7 +31,11 @@ impl Binding {
                 }
             })
             .collect();
-        Self { role: keys.role(session), settings, state }
+        Self {
+            role: keys.role(session),
+            settings,
+            state,
+        }
     }
 
     /// Statements that become the session within a transaction. SESSION AUTHORIZATION, not ROLE, so that what the
@@ -39,7 +43,11 @@ impl Binding {
     pub fn sql(&self) -> String {
         let mut sql = format!("SET LOCAL SESSION AUTHORIZATION {};", quote::ident(&self.role));
         for (name, value) in &self.settings {
-            sql += &format!(" SELECT pg_catalog.set_config({}, {}, true);", quote::literal(name), quote::literal(value));
+            sql += &format!(
+                " SELECT pg_catalog.set_config({}, {}, true);",
+                quote::literal(name),
+                quote::literal(value)
+            );
         }
         sql
     }
@@ -57,9 +65,16 @@ pub fn has_identity(session: &Session) -> bool {
 
 /// Names of the settings that carry identity.
 pub fn identity_settings(session: &Session) -> Vec<&str> {
-    session.settings.iter().filter(|(_, t)| is_identity(t)).map(|(n, _)| n.as_str()).collect()
+    session
+        .settings
+        .iter()
+        .filter(|(_, t)| is_identity(t))
+        .map(|(n, _)| n.as_str())
+        .collect()
 }
 
 fn is_identity(template: &str) -> bool {
-    ["{tenant}", "{user}", "{email}"].iter().any(|token| template.contains(token))
+    ["{tenant}", "{user}", "{email}"]
+        .iter()
+        .any(|token| template.contains(token))
 }

@@ -54,8 +54,23 @@ pub fn calls(trial: &Trial<'_>, function: &Function) -> Vec<Call> {
         return calls;
     }
     // All of one kind first; then one argument varies while the rest stays.
-    let nth = |list: &'_ Vec<(Taste, String)>, taste: Taste, n: usize| list.iter().filter(|(t, _)| *t == taste).nth(n).or_else(|| list.iter().find(|(t, _)| *t == taste)).cloned();
-    let pick = |taste: Taste, n: usize| -> Vec<(Taste, String)> { options.iter().map(|l| nth(l, taste, n).or_else(|| nth(l, Taste::Own, n)).unwrap_or_else(|| l[0].clone())).collect() };
+    let nth = |list: &'_ Vec<(Taste, String)>, taste: Taste, n: usize| {
+        list.iter()
+            .filter(|(t, _)| *t == taste)
+            .nth(n)
+            .or_else(|| list.iter().find(|(t, _)| *t == taste))
+            .cloned()
+    };
+    let pick = |taste: Taste, n: usize| -> Vec<(Taste, String)> {
+        options
+            .iter()
+            .map(|l| {
+                nth(l, taste, n)
+                    .or_else(|| nth(l, Taste::Own, n))
+                    .unwrap_or_else(|| l[0].clone())
+            })
+            .collect()
+    };
     for n in 0..3 {
         for taste in [Taste::Own, Taste::Foreign, Taste::Neutral] {
             push(pick(taste, n).iter().collect());
@@ -94,13 +109,22 @@ fn arguments(trial: &Trial<'_>, argument: &Argument) -> Vec<(Taste, String)> {
     };
     let is_text = argument.category == "S" || argument.type_name == "citext";
     if argument.type_name == "regclass" {
-        for relation in trial.catalog.tables().filter(|r| trial.privileges.relations.contains_key(&r.oid)).take(6) {
+        for relation in trial
+            .catalog
+            .tables()
+            .filter(|r| trial.privileges.relations.contains_key(&r.oid))
+            .take(6)
+        {
             push(Taste::Own, &relation.name.to_string());
         }
         return found;
     }
     if argument.type_name == "name" {
-        let mut names: Vec<String> = trial.catalog.tables().flat_map(|t| t.columns.iter().map(|c| c.name.clone())).collect();
+        let mut names: Vec<String> = trial
+            .catalog
+            .tables()
+            .flat_map(|t| t.columns.iter().map(|c| c.name.clone()))
+            .collect();
         names.sort();
         names.dedup();
         names.iter().take(8).for_each(|n| push(Taste::Own, n));
@@ -142,7 +166,13 @@ fn arguments(trial: &Trial<'_>, argument: &Argument) -> Vec<(Taste, String)> {
 /// Values of a universe that fit: by the argument's name, its key; by its type, keys and row values.
 fn fitting(trial: &Trial<'_>, universe: &Universe, argument: &Argument) -> Vec<String> {
     let mut ranked: Vec<(u8, String)> = Vec::new();
-    let name = argument.name.as_deref().unwrap_or("").trim_start_matches("p_").trim_start_matches('_').to_lowercase();
+    let name = argument
+        .name
+        .as_deref()
+        .unwrap_or("")
+        .trim_start_matches("p_")
+        .trim_start_matches('_')
+        .to_lowercase();
     for table in trial.catalog.tables() {
         for column in &table.columns {
             let same_type = column.type_name == argument.type_name
@@ -152,7 +182,11 @@ fn fitting(trial: &Trial<'_>, universe: &Universe, argument: &Argument) -> Vec<S
                 continue;
             }
             let class = trial.classes.class(table.oid, &column.name).map(|(c, _)| c);
-            let matches_name = !name.is_empty() && (column.name == name || column.name.contains(&name) || name.contains(&column.name) || name.contains(&table.name.name));
+            let matches_name = !name.is_empty()
+                && (column.name == name
+                    || column.name.contains(&name)
+                    || name.contains(&column.name)
+                    || name.contains(&table.name.name));
             let rank = match (matches_name, class) {
                 (true, _) => 0,
                 (false, Some(Class::Tenant)) => 1,
@@ -188,7 +222,9 @@ fn fitting(trial: &Trial<'_>, universe: &Universe, argument: &Argument) -> Vec<S
 }
 
 fn is_secret(column: &str) -> bool {
-    ["token", "secret", "password", "hash", "otp", "nonce", "api_key"].iter().any(|w| column.contains(w))
+    ["token", "secret", "password", "hash", "otp", "nonce", "api_key"]
+        .iter()
+        .any(|w| column.contains(w))
 }
 
 fn column_of(argument: &Argument) -> Column {

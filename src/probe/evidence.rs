@@ -56,7 +56,12 @@ impl Scene<'_> {
     pub fn read_without_context(&self, title: &str, binding: &Binding, query: &str) -> String {
         let mut script = self.opening(title);
         script.universe("the rows of nobody's tenant", self.common);
-        script.observe("what a request without a tenant reads of an empty system", binding, query, "before");
+        script.observe(
+            "what a request without a tenant reads of an empty system",
+            binding,
+            query,
+            "before",
+        );
         script.universe("tenant A", self.a);
         script.universe("tenant B", self.b);
         script.observe("the same read, with rows of A and B there", binding, query, "after");
@@ -101,7 +106,9 @@ impl Scene<'_> {
                 "pg_catalog.current_setting('proof.left', true) IS DISTINCT FROM pg_catalog.current_setting('proof.kept', true)".to_owned()
             }
             Check::NoNewRow(table, condition) => {
-                let new = format!("({condition}) AND t.tableoid || ':' || t.ctid <> ALL (pg_catalog.string_to_array(pg_catalog.current_setting('proof.known'), ' '))");
+                let new = format!(
+                    "({condition}) AND t.tableoid || ':' || t.ctid <> ALL (pg_catalog.string_to_array(pg_catalog.current_setting('proof.known'), ' '))"
+                );
                 script.remember("new", &places(table, &new));
                 "pg_catalog.current_setting('proof.new', true) <> ''".to_owned()
             }
@@ -142,13 +149,20 @@ impl Scene<'_> {
     }
 
     fn opening(&self, title: &str) -> Script {
-        Script { text: format!("-- {title}\n-- Run as superuser on a fresh database that holds the schema: psql -X -q -At -f FILE\n") }
+        Script {
+            text: format!(
+                "-- {title}\n-- Run as superuser on a fresh database that holds the schema: psql -X -q -At -f FILE\n"
+            ),
+        }
     }
 
     fn control(&self, script: &mut Script) {
         if let Some(query) = self.control_query {
             script.say("positive control: the request can do its own work");
-            script.request(self.control, &format!("SELECT pg_catalog.set_config('proof.control', ({query}), false)"));
+            script.request(
+                self.control,
+                &format!("SELECT pg_catalog.set_config('proof.control', ({query}), false)"),
+            );
         } else {
             script.line("SELECT pg_catalog.set_config('proof.control', '1', false);");
         }
@@ -217,7 +231,9 @@ impl Script {
     }
 
     fn remember(&mut self, name: &str, query: &str) {
-        self.line(&format!("SELECT pg_catalog.set_config('proof.{name}', ({query}), false);"));
+        self.line(&format!(
+            "SELECT pg_catalog.set_config('proof.{name}', ({query}), false);"
+        ));
     }
 
     fn verdict(&mut self, fault: &str) {

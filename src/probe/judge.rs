@@ -10,7 +10,9 @@ use super::oracle::{self, Oracle};
 use super::state::Change;
 use super::trial::{Owner, Trial};
 use super::write::{Purpose, WriteProbe};
-use crate::model::{CellVerdict, Command, ContextState, Function, FunctionKind, ObjectType, Relation, RelationKind, Severity};
+use crate::model::{
+    CellVerdict, Command, ContextState, Function, FunctionKind, ObjectType, Relation, RelationKind, Severity,
+};
 use crate::world::Class;
 
 /// A fault that was seen, before faults of one cause are put together.
@@ -95,13 +97,22 @@ pub struct Judge<'a> {
 impl<'a> Judge<'a> {
     /// Reading with the tenant's own context.
     pub fn bound_read(&self, relation: &Relation, query: &Query, seen: Observed<'_>) -> ReadJudgement {
-        let verdict = |verdict, reason: Option<String>| ReadJudgement { verdict, reason, hit: None };
+        let verdict = |verdict, reason: Option<String>| ReadJudgement {
+            verdict,
+            reason,
+            hit: None,
+        };
         let found = match (seen.zero, seen.one) {
-            (Seen::Failed(zero), Seen::Failed(one)) if zero.code == one.code && zero.visible_text() == one.visible_text() => {
+            (Seen::Failed(zero), Seen::Failed(one))
+                if zero.code == one.code && zero.visible_text() == one.visible_text() =>
+            {
                 return if zero.code == "42501" {
                     verdict(CellVerdict::Denied, Some(zero.message.clone()))
                 } else {
-                    verdict(CellVerdict::Vacuous, Some(format!("the session's own read fails: {} {}", zero.code, zero.message)))
+                    verdict(
+                        CellVerdict::Vacuous,
+                        Some(format!("the session's own read fails: {} {}", zero.code, zero.message)),
+                    )
                 };
             }
             (_, Seen::Failed(one)) => {
@@ -110,30 +121,71 @@ impl<'a> Judge<'a> {
                 }
                 let text = one.visible_text();
                 let quotes = self.trial.has_canary(&[Some(text.clone())]);
-                let oracle = if quotes { &oracle::FOREIGN_VALUE_IN_ERROR } else { &oracle::EXISTENCE_REVEALED };
-                Some((oracle, Severity::Medium, format!("fails with {} once another tenant has rows: {}", one.code, first_line(&text))))
+                let oracle = if quotes {
+                    &oracle::FOREIGN_VALUE_IN_ERROR
+                } else {
+                    &oracle::EXISTENCE_REVEALED
+                };
+                Some((
+                    oracle,
+                    Severity::Medium,
+                    format!(
+                        "fails with {} once another tenant has rows: {}",
+                        one.code,
+                        first_line(&text)
+                    ),
+                ))
             }
-            (Seen::Failed(_), Seen::Rows(_)) => Some((&oracle::EXISTENCE_REVEALED, Severity::Medium, "fails only while no other tenant has rows".to_owned())),
+            (Seen::Failed(_), Seen::Rows(_)) => Some((
+                &oracle::EXISTENCE_REVEALED,
+                Severity::Medium,
+                "fails only while no other tenant has rows".to_owned(),
+            )),
             (Seen::Rows(_), Seen::Rows(_)) => match self.compare_rows(relation, seen) {
                 Compared::Same(reason) => {
                     let own = !seen.zero.beyond(seen.base).is_empty() || seen.zero.rows() != seen.base.rows();
-                    return if own || relation.kind == RelationKind::Sequence || self.trial.classes.is_shared(relation.oid) {
+                    return if own
+                        || relation.kind == RelationKind::Sequence
+                        || self.trial.classes.is_shared(relation.oid)
+                    {
                         verdict(CellVerdict::Held, reason)
                     } else {
-                        verdict(CellVerdict::Vacuous, Some("the session sees no row of its own here".to_owned()))
+                        verdict(
+                            CellVerdict::Vacuous,
+                            Some("the session sees no row of its own here".to_owned()),
+                        )
                     };
                 }
                 Compared::Differs(oracle, severity, what) => Some((oracle, severity, what)),
             },
         };
-        let Some((oracle, severity, what)) = found else { return verdict(CellVerdict::Held, None) };
+        let Some((oracle, severity, what)) = found else {
+            return verdict(CellVerdict::Held, None);
+        };
         let binding = self.trial.as_a(ContextState::Bound);
-        let sentence = format!("{} {}: session `{}` {what}{}", type_of(relation).word(), relation.name, self.trial.session.name, self.because());
-        let evidence = self.scene(&binding, relation.oid, |scene| scene.read(&sentence, &binding, &named_columns(query)));
+        let sentence = format!(
+            "{} {}: session `{}` {what}{}",
+            type_of(relation).word(),
+            relation.name,
+            self.trial.session.name,
+            self.because()
+        );
+        let evidence = self.scene(&binding, relation.oid, |scene| {
+            scene.read(&sentence, &binding, &named_columns(query))
+        });
         ReadJudgement {
             verdict: CellVerdict::Violated,
             reason: None,
-            hit: Some(self.hit(oracle, severity, Subject::of(relation), Command::Select, ContextState::Bound, sentence, evidence, self.through(relation))),
+            hit: Some(self.hit(
+                oracle,
+                severity,
+                Subject::of(relation),
+                Command::Select,
+                ContextState::Bound,
+                sentence,
+                evidence,
+                self.through(relation),
+            )),
         }
     }
 
@@ -148,7 +200,11 @@ impl<'a> Judge<'a> {
             return if self.trial.classes.is_shared(relation.oid) || is_noise {
                 Compared::Same(None)
             } else {
-                Compared::Differs(&oracle::EXISTENCE_REVEALED, Severity::Low, "reads a counter that another tenant's rows move".to_owned())
+                Compared::Differs(
+                    &oracle::EXISTENCE_REVEALED,
+                    Severity::Low,
+                    "reads a counter that another tenant's rows move".to_owned(),
+                )
             };
         }
         let mut reason = None;
@@ -156,7 +212,9 @@ impl<'a> Judge<'a> {
             let mut leaked = 0;
             for row in &extra {
                 match self.trial.grown_row(relation, row) {
-                    Some(grown) if self.trial.is_unowned(grown) => reason = Some("shared by design: rows without a tenant".to_owned()),
+                    Some(grown) if self.trial.is_unowned(grown) => {
+                        reason = Some("shared by design: rows without a tenant".to_owned())
+                    }
                     Some(grown) => match self.trial.shared_by_state(grown) {
                         Some(why) => reason = Some(why),
                         None => leaked += 1,
@@ -168,22 +226,40 @@ impl<'a> Judge<'a> {
                 return Compared::Same(reason);
             }
             return match leaked {
-                0 => Compared::Differs(&oracle::EXISTENCE_REVEALED, Severity::Medium, "sees fewer rows once another tenant has some".to_owned()),
-                n => Compared::Differs(&oracle::FOREIGN_ROWS_READABLE, self.severity(Severity::Critical), format!("reads {n} rows of another tenant")),
+                0 => Compared::Differs(
+                    &oracle::EXISTENCE_REVEALED,
+                    Severity::Medium,
+                    "sees fewer rows once another tenant has some".to_owned(),
+                ),
+                n => Compared::Differs(
+                    &oracle::FOREIGN_ROWS_READABLE,
+                    self.severity(Severity::Critical),
+                    format!("reads {n} rows of another tenant"),
+                ),
             };
         }
         let foreign = self.trial.foreign_among(relation, &extra);
         let leaked = foreign.iter().filter(|row| !self.is_published(row)).count();
         if leaked > 0 {
-            return Compared::Differs(&oracle::FOREIGN_ROWS_READABLE, self.severity(Severity::Critical), format!("reads {leaked} rows of another tenant"));
+            return Compared::Differs(
+                &oracle::FOREIGN_ROWS_READABLE,
+                self.severity(Severity::Critical),
+                format!("reads {leaked} rows of another tenant"),
+            );
         }
         if !foreign.is_empty() {
             return Compared::Same(Some("shared by design: rows in a public state".to_owned()));
         }
         if is_noise && seen.zero.shape() == seen.one.shape() {
-            return Compared::Same(Some("values differ from read to read; compared by number of rows".to_owned()));
+            return Compared::Same(Some(
+                "values differ from read to read; compared by number of rows".to_owned(),
+            ));
         }
-        Compared::Differs(&oracle::FOREIGN_VALUES_IN_AGGREGATE, Severity::Low, "gets another result once another tenant has rows".to_owned())
+        Compared::Differs(
+            &oracle::FOREIGN_VALUES_IN_AGGREGATE,
+            Severity::Low,
+            "gets another result once another tenant has rows".to_owned(),
+        )
     }
 
     /// Whether all that a row shows of B are values of rows in a public state.
@@ -202,31 +278,75 @@ impl<'a> Judge<'a> {
     }
 
     /// Reading without a context. `bound` is what the same session sees with its context: the positive control.
-    pub fn stateless_read(&self, relation: &Relation, query: &Query, state: ContextState, base: &Seen, one: &Seen, bound: Option<&Seen>) -> ReadJudgement {
-        let cell = |verdict, reason: Option<String>| ReadJudgement { verdict, reason, hit: None };
+    pub fn stateless_read(
+        &self,
+        relation: &Relation,
+        query: &Query,
+        state: ContextState,
+        base: &Seen,
+        one: &Seen,
+        bound: Option<&Seen>,
+    ) -> ReadJudgement {
+        let cell = |verdict, reason: Option<String>| ReadJudgement {
+            verdict,
+            reason,
+            hit: None,
+        };
         let control = bound.is_some_and(|s| !s.rows().is_empty());
         let shared = |row: &&Vec<Option<String>>| {
-            self.trial.grown_row(relation, row).is_some_and(|g| self.trial.shared_by_state(g).is_some())
-                || self.grown_by_a(relation, row).is_some_and(|g| self.trial.shared_by_state(g).is_some())
+            self.trial
+                .grown_row(relation, row)
+                .is_some_and(|g| self.trial.shared_by_state(g).is_some())
+                || self
+                    .grown_by_a(relation, row)
+                    .is_some_and(|g| self.trial.shared_by_state(g).is_some())
         };
         match one {
-            Seen::Failed(error) if error.code == "42501" && error.message.starts_with("permission denied") => cell(CellVerdict::Denied, Some(error.message.clone())),
+            Seen::Failed(error) if error.code == "42501" && error.message.starts_with("permission denied") => {
+                cell(CellVerdict::Denied, Some(error.message.clone()))
+            }
             Seen::Failed(error) if control => cell(CellVerdict::Held, Some(format!("refuses: {}", error.code))),
             Seen::Failed(error) => cell(CellVerdict::Vacuous, Some(format!("{} {}", error.code, error.message))),
             Seen::Rows(_) => {
                 let extra: Vec<&Vec<Option<String>>> = one.beyond(base).into_iter().filter(|r| !shared(r)).collect();
-                let visible: Vec<&&Vec<Option<String>>> = extra.iter().filter(|row| !self.seen_by_all(relation, row, bound)).collect();
-                if visible.is_empty() || relation.kind == RelationKind::Sequence || self.trial.classes.is_shared(relation.oid) {
+                let visible: Vec<&&Vec<Option<String>>> = extra
+                    .iter()
+                    .filter(|row| !self.seen_by_all(relation, row, bound))
+                    .collect();
+                if visible.is_empty()
+                    || relation.kind == RelationKind::Sequence
+                    || self.trial.classes.is_shared(relation.oid)
+                {
                     return if control {
                         cell(CellVerdict::Held, None)
                     } else {
-                        cell(CellVerdict::Vacuous, Some("the session sees no row of its own here with a context either".to_owned()))
+                        cell(
+                            CellVerdict::Vacuous,
+                            Some("the session sees no row of its own here with a context either".to_owned()),
+                        )
                     };
                 }
-                if !relation.kind.holds_rows() && !visible.iter().any(|r| self.trial.has_canary(r) || self.has_own_canary(r)) {
-                    return cell(if control { CellVerdict::Held } else { CellVerdict::Vacuous }, Some("an aggregate over no row of a tenant".to_owned()));
+                if !relation.kind.holds_rows()
+                    && !visible
+                        .iter()
+                        .any(|r| self.trial.has_canary(r) || self.has_own_canary(r))
+                {
+                    return cell(
+                        if control {
+                            CellVerdict::Held
+                        } else {
+                            CellVerdict::Vacuous
+                        },
+                        Some("an aggregate over no row of a tenant".to_owned()),
+                    );
                 }
-                let unowned = relation.kind.holds_rows() && visible.iter().all(|r| self.trial.grown_row(relation, r).or(self.grown_by_a(relation, r)).is_some_and(|g| self.trial.is_unowned(g)));
+                let unowned = relation.kind.holds_rows()
+                    && visible.iter().all(|r| {
+                        self.trial
+                            .grown_row(relation, r)
+                            .or(self.grown_by_a(relation, r))
+                            .is_some_and(|g| self.trial.is_unowned(g))
+                    });
                 let severity = if unowned { Severity::Medium } else { Severity::High };
                 let binding = self.trial.as_a(state);
                 let sentence = format!(
@@ -237,11 +357,22 @@ impl<'a> Judge<'a> {
                     state.word(),
                     visible.len()
                 );
-                let evidence = self.scene(&self.trial.as_a(ContextState::Bound), relation.oid, |scene| scene.read_without_context(&sentence, &binding, &named_columns(query)));
+                let evidence = self.scene(&self.trial.as_a(ContextState::Bound), relation.oid, |scene| {
+                    scene.read_without_context(&sentence, &binding, &named_columns(query))
+                });
                 ReadJudgement {
                     verdict: CellVerdict::Violated,
                     reason: None,
-                    hit: Some(self.hit(&oracle::READS_WITHOUT_CONTEXT, severity, Subject::of(relation), Command::Select, state, sentence, evidence, self.through(relation))),
+                    hit: Some(self.hit(
+                        &oracle::READS_WITHOUT_CONTEXT,
+                        severity,
+                        Subject::of(relation),
+                        Command::Select,
+                        state,
+                        sentence,
+                        evidence,
+                        self.through(relation),
+                    )),
                 }
             }
         }
@@ -256,10 +387,13 @@ impl<'a> Judge<'a> {
     fn grown_by_a(&self, relation: &Relation, seen: &[Option<String>]) -> Option<&'a crate::world::GrownRow> {
         let privileges = self.trial.privileges.relations.get(&relation.oid)?;
         let holder = self.trial.holder_oid(relation);
-        self.trial
-            .a
-            .rows_of(holder)
-            .find(|row| privileges.select.iter().zip(seen).all(|(name, value)| row.values.get(name).is_none_or(|v| v == value)))
+        self.trial.a.rows_of(holder).find(|row| {
+            privileges
+                .select
+                .iter()
+                .zip(seen)
+                .all(|(name, value)| row.values.get(name).is_none_or(|v| v == value))
+        })
     }
 
     fn has_own_canary(&self, row: &[Option<String>]) -> bool {
@@ -276,7 +410,9 @@ impl<'a> Judge<'a> {
         let binding = trial.as_a(state);
         let holder = trial.holder_oid(relation);
         // What was taken away in preparation is no doing of the session.
-        let mine = |c: &&Change| probe.act.prepare.is_empty() || c.relation == holder || source_is(trial, relation, c.relation);
+        let mine = |c: &&Change| {
+            probe.act.prepare.is_empty() || c.relation == holder || source_is(trial, relation, c.relation)
+        };
         let changes: Vec<Change> = effect.changes.iter().filter(mine).cloned().collect();
         let foreign = trial.hits(&changes, Owner::Foreign);
         let common = trial.hits(&changes, Owner::Common);
@@ -286,55 +422,148 @@ impl<'a> Judge<'a> {
 
         if state != ContextState::Bound {
             let touched = [foreign, common, own, planted].concat();
-            let made: Vec<Change> = changes.iter().filter(|c| c.is_new && self.carries_tenant(c)).cloned().collect();
+            let made: Vec<Change> = changes
+                .iter()
+                .filter(|c| c.is_new && self.carries_tenant(c))
+                .cloned()
+                .collect();
             if let Some(change) = touched.first().or(made.first()) {
                 let table = trial.catalog.relation(change.relation).unwrap_or(relation);
-                let sentence = format!("{} {}: a request of {who} without a tenant (context {}) can {} rows of tenants", type_of(relation).word(), relation.name, state.word(), probe.command);
-                let check = if change.is_new { Check::NoNewRow(table, self.any_tenant(table)) } else { Check::RowsKept(table) };
-                let evidence = self.scene(&trial.as_a(ContextState::Bound), relation.oid, |scene| scene.write(&sentence, &binding, &probe.act, &check));
-                hits.push(self.hit(&oracle::WRITES_WITHOUT_CONTEXT, Severity::High, self.subject(relation, table, false), probe.command, state, sentence, evidence, Vec::new()));
+                let sentence = format!(
+                    "{} {}: a request of {who} without a tenant (context {}) can {} rows of tenants",
+                    type_of(relation).word(),
+                    relation.name,
+                    state.word(),
+                    probe.command
+                );
+                let check = if change.is_new {
+                    Check::NoNewRow(table, self.any_tenant(table))
+                } else {
+                    Check::RowsKept(table)
+                };
+                let evidence = self.scene(&trial.as_a(ContextState::Bound), relation.oid, |scene| {
+                    scene.write(&sentence, &binding, &probe.act, &check)
+                });
+                hits.push(self.hit(
+                    &oracle::WRITES_WITHOUT_CONTEXT,
+                    Severity::High,
+                    self.subject(relation, table, false),
+                    probe.command,
+                    state,
+                    sentence,
+                    evidence,
+                    Vec::new(),
+                ));
             }
             return hits;
         }
-        let other = |found: &[Change], fallback: &'a str| -> &'a str { if found.is_empty() { fallback } else { "another tenant" } };
+        let other = |found: &[Change], fallback: &'a str| -> &'a str {
+            if found.is_empty() { fallback } else { "another tenant" }
+        };
         if let Some(change) = foreign.first().or(common.first()) {
             let table = trial.catalog.relation(change.relation).unwrap_or(relation);
             let whose = other(&foreign, "all tenants (shared or inherited)");
-            let sentence = format!("{} {}: {who} can {} rows of {whose}", type_of(table).word(), table.name, probe.command);
+            let sentence = format!(
+                "{} {}: {who} can {} rows of {whose}",
+                type_of(table).word(),
+                table.name,
+                probe.command
+            );
             let check = Check::RowsKept(table);
-            let evidence = self.scene(&binding, relation.oid, |scene| scene.write(&sentence, &binding, &probe.act, &check));
-            hits.push(self.hit(&oracle::FOREIGN_ROWS_WRITABLE, self.severity(Severity::Critical), self.subject(relation, table, true), probe.command, state, sentence, evidence, vec![table.name.to_string()]));
+            let evidence = self.scene(&binding, relation.oid, |scene| {
+                scene.write(&sentence, &binding, &probe.act, &check)
+            });
+            hits.push(self.hit(
+                &oracle::FOREIGN_ROWS_WRITABLE,
+                self.severity(Severity::Critical),
+                self.subject(relation, table, true),
+                probe.command,
+                state,
+                sentence,
+                evidence,
+                vec![table.name.to_string()],
+            ));
         }
         if let Some(change) = planted.first() {
             let table = trial.catalog.relation(change.relation).unwrap_or(relation);
-            let sentence = format!("{} {}: {who} can {} a row that belongs to another tenant", type_of(relation).word(), relation.name, probe.command);
+            let sentence = format!(
+                "{} {}: {who} can {} a row that belongs to another tenant",
+                type_of(relation).word(),
+                relation.name,
+                probe.command
+            );
             let check = Check::NoNewRow(table, self.foreign_tenant(table));
-            let evidence = self.scene(&binding, relation.oid, |scene| scene.write(&sentence, &binding, &probe.act, &check));
-            hits.push(self.hit(&oracle::FOREIGN_ROW_PLANTABLE, Severity::High, self.subject(relation, table, true), probe.command, state, sentence, evidence, vec![table.name.to_string()]));
+            let evidence = self.scene(&binding, relation.oid, |scene| {
+                scene.write(&sentence, &binding, &probe.act, &check)
+            });
+            hits.push(self.hit(
+                &oracle::FOREIGN_ROW_PLANTABLE,
+                Severity::High,
+                self.subject(relation, table, true),
+                probe.command,
+                state,
+                sentence,
+                evidence,
+                vec![table.name.to_string()],
+            ));
         }
         hits
     }
 
     /// What B's session newly sees after a write of A's.
-    pub fn seen_by_b(&self, relation: &Relation, probe: &WriteProbe, looked: &[Seen], before: &[Seen], queries: &[Query]) -> Option<Hit> {
+    pub fn seen_by_b(
+        &self,
+        relation: &Relation,
+        probe: &WriteProbe,
+        looked: &[Seen],
+        before: &[Seen],
+        queries: &[Query],
+    ) -> Option<Hit> {
         for ((after, before), query) in looked.iter().zip(before).zip(queries) {
             if after == before || matches!(after, Seen::Failed(_)) {
                 continue;
             }
             let binding = self.trial.as_a(ContextState::Bound);
             let victim = self.trial.as_b();
-            let sentence = format!("{} {}: session `{}` can {} what another tenant then sees", type_of(relation).word(), relation.name, self.trial.session.name, probe.command);
+            let sentence = format!(
+                "{} {}: session `{}` can {} what another tenant then sees",
+                type_of(relation).word(),
+                relation.name,
+                self.trial.session.name,
+                probe.command
+            );
             let check = Check::SameView(&victim, named_columns(query));
-            let evidence = self.scene(&binding, relation.oid, |scene| scene.write(&sentence, &binding, &probe.act, &check));
-            return Some(self.hit(&oracle::FOREIGN_ROW_PLANTABLE, Severity::High, Subject::of(relation), probe.command, ContextState::Bound, sentence, evidence, Vec::new()));
+            let evidence = self.scene(&binding, relation.oid, |scene| {
+                scene.write(&sentence, &binding, &probe.act, &check)
+            });
+            return Some(self.hit(
+                &oracle::FOREIGN_ROW_PLANTABLE,
+                Severity::High,
+                Subject::of(relation),
+                probe.command,
+                ContextState::Bound,
+                sentence,
+                evidence,
+                Vec::new(),
+            ));
         }
         None
     }
 
     /// What A newly sees after an accepted statement of its own: rows of B.
-    pub fn seen_by_a(&self, subject: Subject, command: Command, act: &Act, looked: &[Seen], before: &[Seen], queries: &[Query]) -> Option<Hit> {
+    pub fn seen_by_a(
+        &self,
+        subject: Subject,
+        command: Command,
+        act: &Act,
+        looked: &[Seen],
+        before: &[Seen],
+        queries: &[Query],
+    ) -> Option<Hit> {
         for ((after, before), query) in looked.iter().zip(before).zip(queries) {
-            let Some(relation) = self.trial.catalog.relation(query.relation) else { continue };
+            let Some(relation) = self.trial.catalog.relation(query.relation) else {
+                continue;
+            };
             let extra = after.beyond(before);
             let gained = self.trial.foreign_among(relation, &extra);
             if gained.is_empty() {
@@ -350,8 +579,19 @@ impl<'a> Judge<'a> {
             );
             let check = Check::SameView(&binding, named_columns(query));
             let control = binding.clone();
-            let evidence = self.scene(&control, relation.oid, |scene| scene.write(&sentence, &binding, act, &check));
-            return Some(self.hit(&oracle::IDENTITY_GAINED, Severity::Critical, subject, command, ContextState::Bound, sentence, evidence, Vec::new()));
+            let evidence = self.scene(&control, relation.oid, |scene| {
+                scene.write(&sentence, &binding, act, &check)
+            });
+            return Some(self.hit(
+                &oracle::IDENTITY_GAINED,
+                Severity::Critical,
+                subject,
+                command,
+                ContextState::Bound,
+                sentence,
+                evidence,
+                Vec::new(),
+            ));
         }
         None
     }
@@ -369,21 +609,48 @@ impl<'a> Judge<'a> {
                 relation,
             ),
             Purpose::Adopt(key) if with.error.is_none() => (
-                format!("foreign key `{}` accepts a row of another tenant and so confirms that it exists", key.name),
+                format!(
+                    "foreign key `{}` accepts a row of another tenant and so confirms that it exists",
+                    key.name
+                ),
                 key.columns.clone(),
                 relation,
             ),
-            Purpose::Key(_) | Purpose::Adopt(_) | Purpose::Own | Purpose::Plant | Purpose::All | Purpose::Steal | Purpose::Move | Purpose::State => return None,
+            Purpose::Key(_)
+            | Purpose::Adopt(_)
+            | Purpose::Own
+            | Purpose::Plant
+            | Purpose::All
+            | Purpose::Steal
+            | Purpose::Move
+            | Purpose::State => return None,
         };
         // Only a key that can be guessed or chosen is worth acting on.
-        let random = columns.iter().filter(|c| trial.classes.class(relation.oid, c).is_none_or(|(class, _)| class != Class::Tenant)).all(|c| {
-            relation.column(c).is_some_and(|c| c.base_type == "uuid")
-        });
+        let random = columns
+            .iter()
+            .filter(|c| {
+                trial
+                    .classes
+                    .class(relation.oid, c)
+                    .is_none_or(|(class, _)| class != Class::Tenant)
+            })
+            .all(|c| relation.column(c).is_some_and(|c| c.base_type == "uuid"));
         let severity = if random { Severity::Info } else { Severity::Medium };
         let binding = trial.as_a(ContextState::Bound);
         let sentence = format!("{} {}: {what}", type_of(object).word(), object.name);
-        let evidence = self.scene(&binding, relation.oid, |scene| scene.outcome(&sentence, &binding, &probe.act.sql));
-        let mut hit = self.hit(&oracle::EXISTENCE_REVEALED, severity, Subject::of(object), probe.command, ContextState::Bound, sentence, evidence, Vec::new());
+        let evidence = self.scene(&binding, relation.oid, |scene| {
+            scene.outcome(&sentence, &binding, &probe.act.sql)
+        });
+        let mut hit = self.hit(
+            &oracle::EXISTENCE_REVEALED,
+            severity,
+            Subject::of(object),
+            probe.command,
+            ContextState::Bound,
+            sentence,
+            evidence,
+            Vec::new(),
+        );
         if let Purpose::Adopt(key) = &probe.purpose
             && let Some(parent) = trial.catalog.relation(key.references)
         {
@@ -395,16 +662,34 @@ impl<'a> Judge<'a> {
     /// A query that counts what the session must be able to see.
     pub fn scene<T>(&self, control: &Binding, preferred: u32, make: impl FnOnce(&Scene<'_>) -> T) -> T {
         let query = self.trial.control_query(self.seen_zero, preferred);
-        make(&Scene { common: self.trial.common, a: self.trial.a, b: self.trial.b, control, control_query: query.as_deref() })
+        make(&Scene {
+            common: self.trial.common,
+            a: self.trial.a,
+            b: self.trial.b,
+            control,
+            control_query: query.as_deref(),
+        })
     }
 
     /// Puts a hit together.
     #[expect(clippy::too_many_arguments, reason = "the parts of a finding")]
-    pub fn hit(&self, oracle: &'static Oracle, severity: Severity, subject: Subject, command: Command, state: ContextState, message: String, evidence: String, through: Vec<String>) -> Hit {
+    pub fn hit(
+        &self,
+        oracle: &'static Oracle,
+        severity: Severity,
+        subject: Subject,
+        command: Command,
+        state: ContextState,
+        message: String,
+        evidence: String,
+        through: Vec<String>,
+    ) -> Hit {
         Hit {
             oracle,
             severity,
-            route: subject.route.unwrap_or((subject.object.clone(), subject.object_type, command)),
+            route: subject
+                .route
+                .unwrap_or((subject.object.clone(), subject.object_type, command)),
             object: subject.object,
             object_type: subject.object_type,
             session: self.trial.session.name.clone(),
@@ -432,24 +717,54 @@ impl<'a> Judge<'a> {
     }
 
     fn carries_tenant(&self, change: &Change) -> bool {
-        let keys = [&self.trial.a.keys.tenant, &self.trial.b.keys.tenant, &self.trial.common.keys.tenant];
-        self.trial.catalog.relation(change.relation).is_some_and(|t| self.trial.tenant_values(t, &change.row).iter().any(|v| keys.contains(&v)))
+        let keys = [
+            &self.trial.a.keys.tenant,
+            &self.trial.b.keys.tenant,
+            &self.trial.common.keys.tenant,
+        ];
+        self.trial.catalog.relation(change.relation).is_some_and(|t| {
+            self.trial
+                .tenant_values(t, &change.row)
+                .iter()
+                .any(|v| keys.contains(&v))
+        })
     }
 
     /// A condition on a row `t`: it carries another tenant's key and not A's.
     pub(super) fn foreign_tenant(&self, table: &Relation) -> String {
         let keys = [&self.trial.b.keys.tenant, &self.trial.common.keys.tenant];
         let columns = self.trial.classes.columns_of(table, Class::Tenant);
-        let foreign: Vec<String> = columns.iter().flat_map(|c| keys.iter().map(move |k| column_is(c, k))).collect();
-        let own: Vec<String> = columns.iter().map(|c| column_is(c, &self.trial.a.keys.tenant)).collect();
-        format!("({}) AND NOT coalesce({}, false)", foreign.join(" OR "), own.join(" OR "))
+        let foreign: Vec<String> = columns
+            .iter()
+            .flat_map(|c| keys.iter().map(move |k| column_is(c, k)))
+            .collect();
+        let own: Vec<String> = columns
+            .iter()
+            .map(|c| column_is(c, &self.trial.a.keys.tenant))
+            .collect();
+        format!(
+            "({}) AND NOT coalesce({}, false)",
+            foreign.join(" OR "),
+            own.join(" OR ")
+        )
     }
 
     fn any_tenant(&self, table: &Relation) -> String {
-        let keys = [&self.trial.a.keys.tenant, &self.trial.b.keys.tenant, &self.trial.common.keys.tenant];
+        let keys = [
+            &self.trial.a.keys.tenant,
+            &self.trial.b.keys.tenant,
+            &self.trial.common.keys.tenant,
+        ];
         let columns = self.trial.classes.columns_of(table, Class::Tenant);
-        let any: Vec<String> = columns.iter().flat_map(|c| keys.iter().map(move |k| column_is(c, k))).collect();
-        if any.is_empty() { "true".to_owned() } else { any.join(" OR ") }
+        let any: Vec<String> = columns
+            .iter()
+            .flat_map(|c| keys.iter().map(move |k| column_is(c, k)))
+            .collect();
+        if any.is_empty() {
+            "true".to_owned()
+        } else {
+            any.join(" OR ")
+        }
     }
 
     /// Relations that a view or partition takes its rows from.
@@ -471,13 +786,20 @@ impl<'a> Judge<'a> {
     }
 
     fn severity(&self, plain: Severity) -> Severity {
-        if matches!(self.purpose, "plain" | "given by the schema") { plain } else { Severity::High }
+        if matches!(self.purpose, "plain" | "given by the schema") {
+            plain
+        } else {
+            Severity::High
+        }
     }
 
     fn because(&self) -> String {
         match self.purpose {
             "plain" | "given by the schema" => String::new(),
-            purpose => format!(" whose key is confused with its own ({purpose}: `{}` and `{}`)", self.trial.a.keys.tenant, self.trial.b.keys.tenant),
+            purpose => format!(
+                " whose key is confused with its own ({purpose}: `{}` and `{}`)",
+                self.trial.a.keys.tenant, self.trial.b.keys.tenant
+            ),
         }
     }
 }
@@ -501,12 +823,20 @@ pub struct Subject {
 impl Subject {
     /// A relation.
     pub fn of(relation: &Relation) -> Self {
-        Self { object: relation.name.to_string(), object_type: type_of(relation), route: None }
+        Self {
+            object: relation.name.to_string(),
+            object_type: type_of(relation),
+            route: None,
+        }
     }
 
     /// A function.
     pub fn of_function(function: &Function) -> Self {
-        Self { object: function.identity(), object_type: type_of_function(function), route: None }
+        Self {
+            object: function.identity(),
+            object_type: type_of_function(function),
+            route: None,
+        }
     }
 }
 
@@ -515,7 +845,12 @@ fn source_is(trial: &Trial<'_>, relation: &Relation, table: u32) -> bool {
 }
 
 fn trigger_function<'a>(trial: &Trial<'a>, definition: &str) -> Option<&'a Function> {
-    let name = definition.rsplit_once(" EXECUTE FUNCTION ")?.1.split('(').next()?.trim();
+    let name = definition
+        .rsplit_once(" EXECUTE FUNCTION ")?
+        .1
+        .split('(')
+        .next()?
+        .trim();
     let (schema, name) = match name.rsplit_once('.') {
         Some((schema, name)) => (Some(schema), name),
         None => (None, name),

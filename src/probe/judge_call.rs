@@ -48,11 +48,22 @@ impl Judge<'_> {
         let (oracle, severity, what) = match (&before, &after) {
             (Seen::Rows(_), Seen::Rows(_)) => {
                 let extra = after.beyond(&before);
-                let foreign = extra.iter().filter(|r| trial.has_canary(r) && !call_names(call, r)).count();
+                let foreign = extra
+                    .iter()
+                    .filter(|r| trial.has_canary(r) && !call_names(call, r))
+                    .count();
                 if foreign > 0 {
-                    (&oracle::FOREIGN_ROWS_READABLE, Severity::Critical, "returns rows of another tenant".to_owned())
+                    (
+                        &oracle::FOREIGN_ROWS_READABLE,
+                        Severity::Critical,
+                        "returns rows of another tenant".to_owned(),
+                    )
                 } else if before != after && !(is_noise && before.shape() == after.shape()) {
-                    (&oracle::FOREIGN_VALUES_IN_AGGREGATE, self.guessable(function, call), "returns another result once another tenant has rows".to_owned())
+                    (
+                        &oracle::FOREIGN_VALUES_IN_AGGREGATE,
+                        self.guessable(function, call),
+                        "returns another result once another tenant has rows".to_owned(),
+                    )
                 } else {
                     return None;
                 }
@@ -67,25 +78,49 @@ impl Judge<'_> {
                 if was == text || (is_noise && before.shape() == after.shape()) {
                     return None;
                 }
-                if trial.has_canary(&[Some(text.clone())]) && !trial.has_canary(&[Some(was)]) && !call_names(call, &[Some(text)]) {
-                    (&oracle::FOREIGN_VALUE_IN_ERROR, Severity::Medium, format!("quotes another tenant's data in error {}", error.code))
+                if trial.has_canary(&[Some(text.clone())])
+                    && !trial.has_canary(&[Some(was)])
+                    && !call_names(call, &[Some(text)])
+                {
+                    (
+                        &oracle::FOREIGN_VALUE_IN_ERROR,
+                        Severity::Medium,
+                        format!("quotes another tenant's data in error {}", error.code),
+                    )
                 } else if before.shape() != after.shape() {
-                    (&oracle::EXISTENCE_REVEALED, self.guessable(function, call), format!("fails with {} once another tenant has rows", error.code))
+                    (
+                        &oracle::EXISTENCE_REVEALED,
+                        self.guessable(function, call),
+                        format!("fails with {} once another tenant has rows", error.code),
+                    )
                 } else {
                     return None;
                 }
             }
             (Seen::Failed(error), Seen::Rows(rows)) => {
                 if rows.iter().any(|r| trial.has_canary(r) && !call_names(call, r)) {
-                    (&oracle::FOREIGN_ROWS_READABLE, Severity::Critical, "returns rows of another tenant".to_owned())
+                    (
+                        &oracle::FOREIGN_ROWS_READABLE,
+                        Severity::Critical,
+                        "returns rows of another tenant".to_owned(),
+                    )
                 } else {
-                    (&oracle::EXISTENCE_REVEALED, self.guessable(function, call), format!("stops failing with {} once another tenant has rows", error.code))
+                    (
+                        &oracle::EXISTENCE_REVEALED,
+                        self.guessable(function, call),
+                        format!("stops failing with {} once another tenant has rows", error.code),
+                    )
                 }
             }
         };
         let subject = Subject::of_function(function);
         let binding = trial.as_a(ContextState::Bound);
-        let sentence = format!("{} {}: called by session `{}`, {what}", subject.object_type.word(), subject.object, trial.session.name);
+        let sentence = format!(
+            "{} {}: called by session `{}`, {what}",
+            subject.object_type.word(),
+            subject.object,
+            trial.session.name
+        );
         let differs_by_error = matches!(before, Seen::Failed(_)) || matches!(after, Seen::Failed(_));
         let evidence = self.scene(&binding, 0, |scene| {
             if differs_by_error || call.sql.starts_with("CALL") {
@@ -94,7 +129,16 @@ impl Judge<'_> {
                 scene.read(&sentence, &binding, &call.sql)
             }
         });
-        Some(self.hit(oracle, severity, subject, Command::Execute, ContextState::Bound, sentence, evidence, self.read_by(function)))
+        Some(self.hit(
+            oracle,
+            severity,
+            subject,
+            Command::Execute,
+            ContextState::Bound,
+            sentence,
+            evidence,
+            self.read_by(function),
+        ))
     }
 
     fn changed(&self, function: &Function, call: &Call, effect: &Effect) -> Option<Hit> {
@@ -104,25 +148,53 @@ impl Judge<'_> {
         let planted = trial.planted(&effect.changes);
         let (change, oracle, what): (&Change, _, _) = match (foreign.first(), common.first(), planted.first()) {
             (Some(change), _, _) => (change, &oracle::FOREIGN_ROWS_WRITABLE, "changes rows of another tenant"),
-            (None, Some(change), _) if trial.is_tenant_row(change) => (change, &oracle::FOREIGN_ROWS_WRITABLE, "changes rows that tenants inherit"),
+            (None, Some(change), _) if trial.is_tenant_row(change) => (
+                change,
+                &oracle::FOREIGN_ROWS_WRITABLE,
+                "changes rows that tenants inherit",
+            ),
             (None, _, Some(change)) => (change, &oracle::FOREIGN_ROW_PLANTABLE, "makes rows of another tenant"),
             (None, _, None) => return None,
         };
         let table = trial.catalog.relation(change.relation)?;
         let subject = Subject::of_function(function);
         let binding = trial.as_a(ContextState::Bound);
-        let sentence = format!("{} {}: called by session `{}`, {what} in {}", subject.object_type.word(), subject.object, trial.session.name, table.name);
-        let check = if change.is_new { Check::NoNewRow(table, self.foreign_tenant(table)) } else { Check::RowsKept(table) };
-        let evidence = self.scene(&binding, 0, |scene| scene.write(&sentence, &binding, &Act::of(call.sql.clone()), &check));
-        Some(self.hit(oracle, Severity::Critical, subject, Command::Execute, ContextState::Bound, sentence, evidence, Vec::new()))
+        let sentence = format!(
+            "{} {}: called by session `{}`, {what} in {}",
+            subject.object_type.word(),
+            subject.object,
+            trial.session.name,
+            table.name
+        );
+        let check = if change.is_new {
+            Check::NoNewRow(table, self.foreign_tenant(table))
+        } else {
+            Check::RowsKept(table)
+        };
+        let evidence = self.scene(&binding, 0, |scene| {
+            scene.write(&sentence, &binding, &Act::of(call.sql.clone()), &check)
+        });
+        Some(self.hit(
+            oracle,
+            Severity::Critical,
+            subject,
+            Command::Execute,
+            ContextState::Bound,
+            sentence,
+            evidence,
+            Vec::new(),
+        ))
     }
 
     /// Whether role or settings are another tenant's after the call.
     fn became(&self, function: &Function, call: &Call, effect: &Effect) -> Option<Hit> {
         let trial = self.trial;
-        let [current, session, settings @ ..] = effect.identity.as_slice() else { return None };
+        let [current, session, settings @ ..] = effect.identity.as_slice() else {
+            return None;
+        };
         let binding = trial.as_a(ContextState::Bound);
-        let is_other_role = current.as_deref() != Some(binding.role.as_str()) || session.as_deref() != Some(binding.role.as_str());
+        let is_other_role =
+            current.as_deref() != Some(binding.role.as_str()) || session.as_deref() != Some(binding.role.as_str());
         let victim = trial.as_b();
         let names = super::binding::identity_settings(trial.session);
         let taken = names.iter().zip(settings).find(|(name, value)| {
@@ -133,17 +205,48 @@ impl Judge<'_> {
         let (condition, what) = match (taken, is_other_role) {
             (Some((name, _)), _) => {
                 let value = victim.settings.iter().find(|(n, _)| n == *name).map_or("", |(_, v)| v);
-                (format!("pg_catalog.current_setting('proof.identity', true) = {}", quote::literal(value)), format!("sets `{name}` to another tenant"))
+                (
+                    format!(
+                        "pg_catalog.current_setting('proof.identity', true) = {}",
+                        quote::literal(value)
+                    ),
+                    format!("sets `{name}` to another tenant"),
+                )
             }
-            (None, true) => ("pg_catalog.current_setting('proof.identity', true) IS NOT NULL".to_owned(), "leaves the session with another role".to_owned()),
+            (None, true) => (
+                "pg_catalog.current_setting('proof.identity', true) IS NOT NULL".to_owned(),
+                "leaves the session with another role".to_owned(),
+            ),
             (None, false) => return None,
         };
-        let watched = taken.map_or_else(|| "current_user::text".to_owned(), |(name, _)| format!("pg_catalog.current_setting({}, true)", quote::literal(name)));
+        let watched = taken.map_or_else(
+            || "current_user::text".to_owned(),
+            |(name, _)| format!("pg_catalog.current_setting({}, true)", quote::literal(name)),
+        );
         let subject = Subject::of_function(function);
-        let sentence = format!("{} {}: called by session `{}`, {what}", subject.object_type.word(), subject.object, trial.session.name);
-        let act = Act::of(format!("{};\nSELECT pg_catalog.set_config('proof.identity', {watched}, false)", call.sql));
-        let evidence = self.scene(&binding, 0, |scene| scene.write(&sentence, &binding, &act, &Check::Never(condition)));
-        Some(self.hit(&oracle::IDENTITY_GAINED, Severity::Critical, subject, Command::Execute, ContextState::Bound, sentence, evidence, Vec::new()))
+        let sentence = format!(
+            "{} {}: called by session `{}`, {what}",
+            subject.object_type.word(),
+            subject.object,
+            trial.session.name
+        );
+        let act = Act::of(format!(
+            "{};\nSELECT pg_catalog.set_config('proof.identity', {watched}, false)",
+            call.sql
+        ));
+        let evidence = self.scene(&binding, 0, |scene| {
+            scene.write(&sentence, &binding, &act, &Check::Never(condition))
+        });
+        Some(self.hit(
+            &oracle::IDENTITY_GAINED,
+            Severity::Critical,
+            subject,
+            Command::Execute,
+            ContextState::Bound,
+            sentence,
+            evidence,
+            Vec::new(),
+        ))
     }
 
     /// A difference that needs another tenant's random key to be seen tells little.
@@ -169,5 +272,7 @@ impl Judge<'_> {
 
 /// Whether a row only echoes what the call passed in.
 fn call_names(call: &Call, row: &[Option<String>]) -> bool {
-    row.iter().flatten().all(|v| v.len() < 3 || call.sql.contains(v.as_str()))
+    row.iter()
+        .flatten()
+        .all(|v| v.len() < 3 || call.sql.contains(v.as_str()))
 }

@@ -74,15 +74,26 @@ pub fn query_of(relation: &Relation, privileges: &RelationPrivileges) -> Option<
             }
             format!("SELECT last_value::text, is_called::text FROM {}", relation.name)
         }
-        RelationKind::Table | RelationKind::PartitionedTable | RelationKind::View | RelationKind::MaterializedView | RelationKind::ForeignTable => {
-            let columns: Vec<String> = privileges.select.iter().map(|c| format!("{}::text", quote::ident(c))).collect();
+        RelationKind::Table
+        | RelationKind::PartitionedTable
+        | RelationKind::View
+        | RelationKind::MaterializedView
+        | RelationKind::ForeignTable => {
+            let columns: Vec<String> = privileges
+                .select
+                .iter()
+                .map(|c| format!("{}::text", quote::ident(c)))
+                .collect();
             if columns.is_empty() {
                 return None;
             }
             format!("SELECT {} FROM {} LIMIT {LIMIT}", columns.join(", "), relation.name)
         }
     };
-    Some(Query { relation: relation.oid, sql })
+    Some(Query {
+        relation: relation.oid,
+        sql,
+    })
 }
 
 /// Runs the queries as the session; in the order given. Leaves nothing behind.
@@ -92,7 +103,9 @@ pub async fn observe(conn: &mut Conn, binding: &Binding, queries: &[Query]) -> R
     while seen.len() < queries.len() {
         let rest = &queries[seen.len()..queries.len().min(seen.len() + 200)];
         let statements: Vec<&str> = rest.iter().map(|q| q.sql.as_str()).collect();
-        let outcome = conn.run(&format!("{} {}", binding.sql(), statements.join("; "))).await?;
+        let outcome = conn
+            .run(&format!("{} {}", binding.sql(), statements.join("; ")))
+            .await?;
         let answered = outcome.results.into_iter().skip(binding.statements()).map(|mut r| {
             r.rows.sort();
             Seen::Rows(r.rows)
@@ -101,13 +114,19 @@ pub async fn observe(conn: &mut Conn, binding: &Binding, queries: &[Query]) -> R
         seen.extend(answered.take(rest.len()));
         if let Some(error) = outcome.error {
             if seen.len() == before && error.code == "0L000" {
-                return Err(ConnError::Refused { error, statement: binding.sql() });
+                return Err(ConnError::Refused {
+                    error,
+                    statement: binding.sql(),
+                });
             }
             seen.push(Seen::Failed(error));
         }
         conn.query("ROLLBACK TO SAVEPOINT tp_observe").await?;
     }
     let superuser = quote::ident(conn.superuser());
-    conn.query(&format!("SET LOCAL SESSION AUTHORIZATION {superuser}; RELEASE SAVEPOINT tp_observe")).await?;
+    conn.query(&format!(
+        "SET LOCAL SESSION AUTHORIZATION {superuser}; RELEASE SAVEPOINT tp_observe"
+    ))
+    .await?;
     Ok(seen)
 }

@@ -36,8 +36,15 @@ impl State {
             .iter()
             .map(|table| {
                 let only = if table.partition_key.is_some() { "" } else { "ONLY " };
-                let columns: String = table.columns.iter().map(|c| format!(", {}::text", quote::ident(&c.name))).collect();
-                format!("SELECT tableoid::pg_catalog.regclass::text, ctid::text{columns} FROM {only}{}", table.name)
+                let columns: String = table
+                    .columns
+                    .iter()
+                    .map(|c| format!(", {}::text", quote::ident(&c.name)))
+                    .collect();
+                format!(
+                    "SELECT tableoid::pg_catalog.regclass::text, ctid::text{columns} FROM {only}{}",
+                    table.name
+                )
             })
             .collect();
         let mut state = Self::default();
@@ -63,7 +70,10 @@ impl State {
             .iter()
             .map(|(table, rows)| {
                 let before = earlier.0.get(table).unwrap_or(&none);
-                (*table, rows.keys().filter(|id| !before.contains_key(*id)).cloned().collect())
+                (
+                    *table,
+                    rows.keys().filter(|id| !before.contains_key(*id)).cloned().collect(),
+                )
             })
             .collect()
     }
@@ -79,8 +89,14 @@ impl State {
         let mut changes = Vec::new();
         for (table, now) in &later.0 {
             let before = self.0.get(table).unwrap_or(&none);
-            let gone = before.iter().filter(|(id, _)| !now.contains_key(*id)).map(|(id, row)| (id, row, false));
-            let come = now.iter().filter(|(id, _)| !before.contains_key(*id)).map(|(id, row)| (id, row, true));
+            let gone = before
+                .iter()
+                .filter(|(id, _)| !now.contains_key(*id))
+                .map(|(id, row)| (id, row, false));
+            let come = now
+                .iter()
+                .filter(|(id, _)| !before.contains_key(*id))
+                .map(|(id, row)| (id, row, true));
             changes.extend(gone.chain(come).map(|(id, row, is_new)| Change {
                 relation: *table,
                 id: id.clone(),

@@ -74,7 +74,19 @@ impl<'a> Trial<'a> {
     ) -> Self {
         let own = worlds.zero.since(&worlds.base);
         let foreign = worlds.one.since(&worlds.zero);
-        Self { catalog, classes, session, privileges, common, a, b, worlds, queries, own, foreign }
+        Self {
+            catalog,
+            classes,
+            session,
+            privileges,
+            common,
+            a,
+            b,
+            worlds,
+            queries,
+            own,
+            foreign,
+        }
     }
 
     /// A's request in a context state.
@@ -101,7 +113,11 @@ impl<'a> Trial<'a> {
 
     /// Whether the changes take away or alter a row of this owner.
     pub fn hits(&self, changes: &[Change], owner: Owner) -> Vec<Change> {
-        changes.iter().filter(|c| !c.is_new && self.owner(c.relation, &c.id) == owner).cloned().collect()
+        changes
+            .iter()
+            .filter(|c| !c.is_new && self.owner(c.relation, &c.id) == owner)
+            .cloned()
+            .collect()
     }
 
     /// New rows that carry another tenant's key and not A's.
@@ -111,9 +127,13 @@ impl<'a> Trial<'a> {
             .iter()
             .filter(|c| c.is_new)
             .filter(|c| {
-                let Some(table) = self.catalog.relation(c.relation) else { return false };
+                let Some(table) = self.catalog.relation(c.relation) else {
+                    return false;
+                };
                 let tenants = self.tenant_values(table, &c.row);
-                !tenants.is_empty() && !tenants.contains(&self.a.keys.tenant) && tenants.iter().any(|t| foreign_keys.contains(&t))
+                !tenants.is_empty()
+                    && !tenants.contains(&self.a.keys.tenant)
+                    && tenants.iter().any(|t| foreign_keys.contains(&t))
             })
             .cloned()
             .collect()
@@ -128,7 +148,12 @@ impl<'a> Trial<'a> {
                 return true;
             }
             if seen.insert(name.clone()) {
-                waiting.extend(self.catalog.role(&name).into_iter().flat_map(|r| r.member_of.iter().cloned()));
+                waiting.extend(
+                    self.catalog
+                        .role(&name)
+                        .into_iter()
+                        .flat_map(|r| r.member_of.iter().cloned()),
+                );
             }
         }
         false
@@ -136,7 +161,9 @@ impl<'a> Trial<'a> {
 
     /// Whether a changed row carries a tenant's key.
     pub fn is_tenant_row(&self, change: &Change) -> bool {
-        self.catalog.relation(change.relation).is_some_and(|t| !self.tenant_values(t, &change.row).is_empty())
+        self.catalog
+            .relation(change.relation)
+            .is_some_and(|t| !self.tenant_values(t, &change.row).is_empty())
     }
 
     /// Values of the tenant columns of a row.
@@ -160,9 +187,17 @@ impl<'a> Trial<'a> {
 
     /// Of the rows that a session saw of a relation, those that are B's. For a table by what the row holds; elsewhere by
     /// B's canary.
-    pub fn foreign_among<'r>(&self, relation: &Relation, seen: &[&'r Vec<Option<String>>]) -> Vec<&'r Vec<Option<String>>> {
+    pub fn foreign_among<'r>(
+        &self,
+        relation: &Relation,
+        seen: &[&'r Vec<Option<String>>],
+    ) -> Vec<&'r Vec<Option<String>>> {
         if relation.kind.holds_rows() {
-            let foreign: BTreeSet<Vec<Option<String>>> = self.foreign_projected(relation).into_iter().map(|(_, row)| row).collect();
+            let foreign: BTreeSet<Vec<Option<String>>> = self
+                .foreign_projected(relation)
+                .into_iter()
+                .map(|(_, row)| row)
+                .collect();
             seen.iter().filter(|row| foreign.contains(**row)).copied().collect()
         } else {
             seen.iter().filter(|row| self.has_canary(row)).copied().collect()
@@ -172,12 +207,16 @@ impl<'a> Trial<'a> {
     /// Whether a row holds text that only B's universe has.
     pub fn has_canary(&self, row: &[Option<String>]) -> bool {
         let needles = [self.b.keys.canary.as_str(), self.b.keys.user.as_str()];
-        row.iter().flatten().any(|v| needles.iter().any(|n| v.contains(n)) || *v == self.b.keys.tenant)
+        row.iter()
+            .flatten()
+            .any(|v| needles.iter().any(|n| v.contains(n)) || *v == self.b.keys.tenant)
     }
 
     /// B's rows of a table (a partition's through its own name) as the session would see them.
     fn foreign_projected(&self, relation: &Relation) -> Vec<(RowId, Vec<Option<String>>)> {
-        let Some(privileges) = self.privileges.relations.get(&relation.oid) else { return Vec::new() };
+        let Some(privileges) = self.privileges.relations.get(&relation.oid) else {
+            return Vec::new();
+        };
         let holder = self.holder(relation);
         let places: Vec<Option<usize>> = privileges
             .select
@@ -189,7 +228,13 @@ impl<'a> Trial<'a> {
         for table in tables {
             for id in self.foreign.get(&table).into_iter().flatten() {
                 if let Some(row) = self.worlds.one.row(table, id) {
-                    rows.push((id.clone(), places.iter().map(|at| at.and_then(|at| row.get(at).cloned().flatten())).collect()));
+                    rows.push((
+                        id.clone(),
+                        places
+                            .iter()
+                            .map(|at| at.and_then(|at| row.get(at).cloned().flatten()))
+                            .collect(),
+                    ));
                 }
             }
         }
@@ -198,7 +243,11 @@ impl<'a> Trial<'a> {
 
     /// Children by inheritance, whose rows show in the parent.
     fn children(&self, oid: u32) -> Vec<u32> {
-        self.catalog.tables().filter(|t| !t.is_partition && t.parents.contains(&oid)).map(|t| t.oid).collect()
+        self.catalog
+            .tables()
+            .filter(|t| !t.is_partition && t.parents.contains(&oid))
+            .map(|t| t.oid)
+            .collect()
     }
 
     /// The table that stores a relation's rows in a [`State`]: the topmost parent of a partition.
@@ -215,7 +264,9 @@ impl<'a> Trial<'a> {
 
     /// [`Self::holder`] by object id.
     pub fn holder_oid(&self, relation: &Relation) -> u32 {
-        self.catalog.relation(relation.oid).map_or(relation.oid, |r| self.holder(r).oid)
+        self.catalog
+            .relation(relation.oid)
+            .map_or(relation.oid, |r| self.holder(r).oid)
     }
 
     /// The grown row of B that these values are, where the table is known.
@@ -223,18 +274,28 @@ impl<'a> Trial<'a> {
         let privileges = self.privileges.relations.get(&relation.oid)?;
         let holder = self.holder(self.catalog.relation(relation.oid)?);
         self.b.rows_of(holder.oid).find(|row| {
-            privileges.select.iter().zip(seen).all(|(name, value)| row.values.get(name).is_none_or(|v| v == value))
+            privileges
+                .select
+                .iter()
+                .zip(seen)
+                .all(|(name, value)| row.values.get(name).is_none_or(|v| v == value))
         })
     }
 
     /// Why a row of B may be seen by everybody: it is in a state whose name says so.
     pub fn shared_by_state(&self, row: &GrownRow) -> Option<String> {
-        let Variant::State { column, value } = &row.variant else { return None };
+        let Variant::State { column, value } = &row.variant else {
+            return None;
+        };
         let name = column.to_lowercase();
         let value = value.as_deref().unwrap_or("");
         let says = |word: &str| name.contains(word);
-        let published = ["public", "published", "is_template", "global", "shared"].iter().any(|w| says(w)) && matches!(value, "true" | "t");
-        let visibility = ["public", "published", "everyone", "world", "shared", "global"].contains(&value.to_lowercase().as_str());
+        let published = ["public", "published", "is_template", "global", "shared"]
+            .iter()
+            .any(|w| says(w))
+            && matches!(value, "true" | "t");
+        let visibility =
+            ["public", "published", "everyone", "world", "shared", "global"].contains(&value.to_lowercase().as_str());
         let published_at = (says("published") || says("public_at")) && !value.is_empty() && value != "false";
         (published || visibility || published_at).then(|| format!("shared by design: rows with {column} = {value}"))
     }
@@ -242,7 +303,10 @@ impl<'a> Trial<'a> {
     /// Whether a row carries no tenant at all.
     pub fn is_unowned(&self, row: &GrownRow) -> bool {
         match &row.variant {
-            Variant::State { column, value: None } => self.classes.class(row.relation, column).is_some_and(|(c, _)| c == Class::Tenant),
+            Variant::State { column, value: None } => self
+                .classes
+                .class(row.relation, column)
+                .is_some_and(|(c, _)| c == Class::Tenant),
             Variant::State { .. } | Variant::Base | Variant::Leaf | Variant::Parent | Variant::Candidate => false,
         }
     }
@@ -250,7 +314,13 @@ impl<'a> Trial<'a> {
     /// The candidate of a universe for a table, limited to columns that the session may give.
     pub fn candidate(&self, universe: &Universe, table: &Relation, columns: &[String]) -> Option<Values> {
         let values = universe.candidates.get(&table.oid)?;
-        Some(values.iter().filter(|(name, _)| columns.contains(name)).map(|(n, v)| (n.clone(), v.clone())).collect())
+        Some(
+            values
+                .iter()
+                .filter(|(name, _)| columns.contains(name))
+                .map(|(n, v)| (n.clone(), v.clone()))
+                .collect(),
+        )
     }
 
     /// Relations whose rows decide what others show: policies read them.
@@ -268,6 +338,14 @@ impl<'a> Trial<'a> {
         let relation = self.catalog.relation(oid)?;
         let columns = &self.privileges.relations.get(&oid)?.select;
         let column = columns.first()?;
-        Some(format!("SELECT pg_catalog.count({})::text FROM {}", if relation.kind.holds_rows() { quote::ident(column) } else { "*".to_owned() }, relation.name))
+        Some(format!(
+            "SELECT pg_catalog.count({})::text FROM {}",
+            if relation.kind.holds_rows() {
+                quote::ident(column)
+            } else {
+                "*".to_owned()
+            },
+            relation.name
+        ))
     }
 }

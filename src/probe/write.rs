@@ -44,10 +44,18 @@ pub struct WriteProbe {
 
 /// All that is to be tried on a relation.
 pub fn probes(trial: &Trial<'_>, relation: &Relation) -> Vec<WriteProbe> {
-    let Some(privileges) = trial.privileges.relations.get(&relation.oid) else { return Vec::new() };
+    let Some(privileges) = trial.privileges.relations.get(&relation.oid) else {
+        return Vec::new();
+    };
     let mut probes = Vec::new();
     if !privileges.insert.is_empty() {
-        inserts(trial, relation, &privileges.insert, !privileges.update.is_empty(), &mut probes);
+        inserts(
+            trial,
+            relation,
+            &privileges.insert,
+            !privileges.update.is_empty(),
+            &mut probes,
+        );
     }
     if !privileges.update.is_empty() {
         updates(trial, relation, &privileges.update, &mut probes);
@@ -57,8 +65,16 @@ pub fn probes(trial: &Trial<'_>, relation: &Relation) -> Vec<WriteProbe> {
     }
     if privileges.truncate && relation.kind.holds_rows() {
         for cascade in ["", " CASCADE"] {
-            let act = Act { reread: Some(trial.holder_oid(relation)), ..Act::of(format!("TRUNCATE {}{cascade}", relation.name)) };
-            probes.push(WriteProbe { command: Command::Truncate, purpose: Purpose::All, act, compare: false });
+            let act = Act {
+                reread: Some(trial.holder_oid(relation)),
+                ..Act::of(format!("TRUNCATE {}{cascade}", relation.name))
+            };
+            probes.push(WriteProbe {
+                command: Command::Truncate,
+                purpose: Purpose::All,
+                act,
+                compare: false,
+            });
         }
     }
     probes
@@ -70,7 +86,12 @@ pub fn source<'t>(trial: &'t Trial<'_>, relation: &'t Relation) -> Option<&'t Re
     if relation.kind.holds_rows() {
         return Some(trial.holder(relation));
     }
-    let tables: Vec<&Relation> = relation.reads.iter().filter_map(|oid| trial.catalog.relation(*oid)).filter(|r| r.kind.holds_rows()).collect();
+    let tables: Vec<&Relation> = relation
+        .reads
+        .iter()
+        .filter_map(|oid| trial.catalog.relation(*oid))
+        .filter(|r| r.kind.holds_rows())
+        .collect();
     let fits = |t: &&&Relation| relation.columns.iter().all(|c| t.column(&c.name).is_some());
     tables.iter().find(fits).or(tables.first()).copied()
 }
@@ -82,9 +103,16 @@ fn insert(relation: &Relation, row: &Values) -> String {
 fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_update: bool, probes: &mut Vec<WriteProbe>) {
     let Some(table) = source(trial, relation) else { return };
     let mut push = |purpose: Purpose, row: &Values, compare: bool| {
-        probes.push(WriteProbe { command: Command::Insert, purpose, act: Act::of(insert(relation, row)), compare });
+        probes.push(WriteProbe {
+            command: Command::Insert,
+            purpose,
+            act: Act::of(insert(relation, row)),
+            compare,
+        });
     };
-    let Some(own) = trial.candidate(trial.a, table, columns) else { return };
+    let Some(own) = trial.candidate(trial.a, table, columns) else {
+        return;
+    };
     push(Purpose::Own, &own, false);
 
     let tenant = named(trial, table, Class::Tenant, columns);
@@ -107,9 +135,14 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
     // A row that names two tenants says something between them: both directions.
     if tenant.len() > 1 {
         for (at, _) in tenant.iter().enumerate() {
-            for (rest, first) in [(&trial.a.keys.tenant, &trial.b.keys.tenant), (&trial.b.keys.tenant, &trial.a.keys.tenant)] {
+            for (rest, first) in [
+                (&trial.a.keys.tenant, &trial.b.keys.tenant),
+                (&trial.b.keys.tenant, &trial.a.keys.tenant),
+            ] {
                 for from in [trial.a, trial.b] {
-                    let Some(mut row) = trial.candidate(from, table, columns) else { continue };
+                    let Some(mut row) = trial.candidate(from, table, columns) else {
+                        continue;
+                    };
                     for (other, (column, _)) in tenant.iter().enumerate() {
                         row.insert(column.clone(), Some(if other == at { first } else { rest }.clone()));
                     }
@@ -127,12 +160,17 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
     }
     // The key of a row that is B's, on a row that is otherwise A's.
     for key in &table.keys {
-        let Some(theirs) = trial.b.base(table.oid) else { continue };
+        let Some(theirs) = trial.b.base(table.oid) else {
+            continue;
+        };
         let mut row = own.clone();
         let mut moved = false;
         let tenant_names: Vec<&String> = tenant.iter().map(|(c, _)| c).collect();
         let parts = key_columns(table, key);
-        for column in parts.iter().filter(|c| columns.contains(c) && !tenant_names.contains(c)) {
+        for column in parts
+            .iter()
+            .filter(|c| columns.contains(c) && !tenant_names.contains(c))
+        {
             row.insert(column.clone(), theirs.values.get(column).cloned().flatten());
             moved = true;
         }
@@ -150,9 +188,20 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
     if may_update
         && let (Some(theirs), Some(primary)) = (trial.b.base(table.oid), table.primary_key())
         && relation.kind.holds_rows()
-        && let Some((column, value)) = settable(trial, relation, trial.privileges.relations.get(&relation.oid).map_or(&[], |p| &p.update)).into_iter().next()
+        && let Some((column, value)) = settable(
+            trial,
+            relation,
+            trial.privileges.relations.get(&relation.oid).map_or(&[], |p| &p.update),
+        )
+        .into_iter()
+        .next()
     {
-        let row: Values = theirs.values.iter().filter(|(n, _)| columns.contains(n)).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let row: Values = theirs
+            .values
+            .iter()
+            .filter(|(n, _)| columns.contains(n))
+            .map(|(n, v)| (n.clone(), v.clone()))
+            .collect();
         let target: Vec<String> = primary.columns.iter().map(|c| quote::ident(c)).collect();
         let sql = format!(
             "{} ON CONFLICT ({}) DO UPDATE SET {} = {}",
@@ -161,7 +210,12 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
             quote::ident(&column),
             quote::literal(&value)
         );
-        probes.push(WriteProbe { command: Command::Insert, purpose: Purpose::Steal, act: Act::of(sql), compare: false });
+        probes.push(WriteProbe {
+            command: Command::Insert,
+            purpose: Purpose::Steal,
+            act: Act::of(sql),
+            compare: false,
+        });
     }
 }
 
@@ -170,20 +224,38 @@ fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &
     let mut push = |purpose: Purpose, assignments: &[(String, Option<String>)], compare: bool| {
         let list: Vec<String> = assignments
             .iter()
-            .map(|(c, v)| format!("{} = {}", quote::ident(c), v.as_deref().map_or("NULL".to_owned(), quote::literal)))
+            .map(|(c, v)| {
+                format!(
+                    "{} = {}",
+                    quote::ident(c),
+                    v.as_deref().map_or("NULL".to_owned(), quote::literal)
+                )
+            })
             .collect();
         let sql = format!("UPDATE {} SET {}", relation.name, list.join(", "));
-        probes.push(WriteProbe { command: Command::Update, purpose, act: Act::of(sql), compare });
+        probes.push(WriteProbe {
+            command: Command::Update,
+            purpose,
+            act: Act::of(sql),
+            compare,
+        });
     };
     // Without a WHERE and with a constant: such an UPDATE asks for no SELECT policy.
     for (column, value) in settable(trial, relation, columns).into_iter().take(3) {
         push(Purpose::All, &[(column, Some(value))], false);
     }
     let tenant = named(trial, table, Class::Tenant, columns);
-    let user = named(trial, table, Class::User, columns).into_iter().map(|(c, _)| c).collect::<Vec<_>>();
+    let user = named(trial, table, Class::User, columns)
+        .into_iter()
+        .map(|(c, _)| c)
+        .collect::<Vec<_>>();
     for (column, form) in &tenant {
         let Some(shape) = table.column(column) else { continue };
-        push(Purpose::Steal, &[(column.clone(), Some(form.value(&trial.a.keys.tenant, shape)))], false);
+        push(
+            Purpose::Steal,
+            &[(column.clone(), Some(form.value(&trial.a.keys.tenant, shape)))],
+            false,
+        );
         for universe in [trial.b, trial.common] {
             let key = form.value(&universe.keys.tenant, shape);
             push(Purpose::Move, &[(column.clone(), Some(key.clone()))], false);
@@ -211,7 +283,11 @@ fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &
         push(Purpose::Move, &all, false);
     }
     for column in &user {
-        push(Purpose::Move, &[(column.clone(), Some(trial.b.keys.user.clone()))], false);
+        push(
+            Purpose::Move,
+            &[(column.clone(), Some(trial.b.keys.user.clone()))],
+            false,
+        );
     }
     for key in &table.foreign_keys {
         if let Some(moved) = adopt(trial, table, key, columns) {
@@ -230,14 +306,27 @@ fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &
 
 fn deletes(trial: &Trial<'_>, relation: &Relation, probes: &mut Vec<WriteProbe>) {
     let sql = format!("DELETE FROM {}", relation.name);
-    probes.push(WriteProbe { command: Command::Delete, purpose: Purpose::All, act: Act::of(sql.clone()), compare: false });
+    probes.push(WriteProbe {
+        command: Command::Delete,
+        purpose: Purpose::All,
+        act: Act::of(sql.clone()),
+        compare: false,
+    });
     // Rows that others refer to cannot go: those are taken away first, so that only row security decides.
     let Some(table) = source(trial, relation) else { return };
     let mut prepare = Vec::new();
     clear_children(trial, table.oid, &mut vec![table.oid], &mut prepare);
     if !prepare.is_empty() {
-        let act = Act { prepare, ..Act::of(sql) };
-        probes.push(WriteProbe { command: Command::Delete, purpose: Purpose::All, act, compare: false });
+        let act = Act {
+            prepare,
+            ..Act::of(sql)
+        };
+        probes.push(WriteProbe {
+            command: Command::Delete,
+            purpose: Purpose::All,
+            act,
+            compare: false,
+        });
     }
 }
 
@@ -255,8 +344,12 @@ fn clear_children(trial: &Trial<'_>, oid: u32, path: &mut Vec<u32>, prepare: &mu
 
 /// Columns with a constant that every row takes: neither keys nor identity, with A's own value.
 fn settable(trial: &Trial<'_>, relation: &Relation, columns: &[String]) -> Vec<(String, String)> {
-    let Some(table) = source(trial, relation) else { return Vec::new() };
-    let Some(base) = trial.a.base(table.oid) else { return Vec::new() };
+    let Some(table) = source(trial, relation) else {
+        return Vec::new();
+    };
+    let Some(base) = trial.a.base(table.oid) else {
+        return Vec::new();
+    };
     let mut found: Vec<(u8, String, String)> = columns
         .iter()
         .filter_map(|name| {
@@ -268,7 +361,8 @@ fn settable(trial: &Trial<'_>, relation: &Relation, columns: &[String]) -> Vec<(
             let in_key = table.keys.iter().any(|k| key_columns(table, k).contains(name));
             let foreign = table.foreign_keys.iter().any(|k| k.columns.contains(name));
             let class = trial.classes.class(table.oid, name).is_some();
-            let checked = table.checks.iter().any(|c| c.columns.contains(name)) || trial.classes.literals(table.oid, name).len() > 1;
+            let checked = table.checks.iter().any(|c| c.columns.contains(name))
+                || trial.classes.literals(table.oid, name).len() > 1;
             let rank = u8::from(checked) + 2 * u8::from(foreign) + 4 * u8::from(in_key) + 8 * u8::from(class);
             Some((rank, name.clone(), value))
         })
@@ -305,7 +399,11 @@ fn key_columns(table: &Relation, key: &UniqueKey) -> Vec<String> {
         .columns
         .iter()
         .map(|c| c.name.clone())
-        .filter(|name| inside.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == name))
+        .filter(|name| {
+            inside
+                .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .any(|word| word == name)
+        })
         .collect()
 }
 

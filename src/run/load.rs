@@ -48,7 +48,9 @@ pub enum LoadError {
     #[error("load the schema")]
     Conn(#[from] ConnError),
     /// The schema would change a role that was on the named server before.
-    #[error("load the schema: {at} changes role `{role}`, which was on the server before; rename it in the schema, or use a server of our own (--server local)")]
+    #[error(
+        "load the schema: {at} changes role `{role}`, which was on the server before; rename it in the schema, or use a server of our own (--server local)"
+    )]
     ForeignRole {
         /// Place.
         at: String,
@@ -73,7 +75,10 @@ pub async fn load(conn: &mut Conn, steps: &[Step], options: &LoadOptions) -> Res
         protect(step, &options.protected_roles)?;
         let refused = match &step.kind {
             StepKind::Sql => conn.run(&step.text).await?.error,
-            StepKind::Copy { data } => conn.copy_in(step.text.trim_end().trim_end_matches(';'), data).await?.err(),
+            StepKind::Copy { data } => conn
+                .copy_in(step.text.trim_end().trim_end_matches(';'), data)
+                .await?
+                .err(),
             StepKind::Reconnect => {
                 become_loader(conn, options).await?;
                 None
@@ -89,7 +94,8 @@ pub async fn load(conn: &mut Conn, steps: &[Step], options: &LoadOptions) -> Res
     }
     let superuser = quote::ident(conn.superuser());
     conn.query("COMMIT").await?;
-    conn.query(&format!("RESET ALL; RESET ROLE; SET SESSION AUTHORIZATION {superuser}")).await?;
+    conn.query(&format!("RESET ALL; RESET ROLE; SET SESSION AUTHORIZATION {superuser}"))
+        .await?;
     Ok(())
 }
 
@@ -97,9 +103,13 @@ async fn become_loader(conn: &mut Conn, options: &LoadOptions) -> Result<(), Loa
     // A file may leave a transaction, role or settings behind; each connection of psql starts without.
     let superuser = quote::ident(conn.superuser());
     conn.query("COMMIT").await?;
-    conn.query(&format!("RESET ALL; RESET ROLE; SET SESSION AUTHORIZATION {superuser}; SET client_min_messages = error")).await?;
+    conn.query(&format!(
+        "RESET ALL; RESET ROLE; SET SESSION AUTHORIZATION {superuser}; SET client_min_messages = error"
+    ))
+    .await?;
     if let Some(role) = &options.load_as {
-        conn.query(&format!("SET SESSION AUTHORIZATION {}", quote::ident(role))).await?;
+        conn.query(&format!("SET SESSION AUTHORIZATION {}", quote::ident(role)))
+            .await?;
     }
     Ok(())
 }
@@ -112,10 +122,20 @@ fn protect(step: &Step, protected: &BTreeSet<String>) -> Result<(), LoadError> {
         Class::AlterRole { name } => vec![name],
         Class::TouchesRole { names } => names,
         Class::TouchesAllRoles => vec!["ALL".to_owned()],
-        Class::TransactionControl | Class::NeedsNoTransaction | Class::CreateRole { .. } | Class::CreateExtension { .. } | Class::Ordinary => Vec::new(),
+        Class::TransactionControl
+        | Class::NeedsNoTransaction
+        | Class::CreateRole { .. }
+        | Class::CreateExtension { .. }
+        | Class::Ordinary => Vec::new(),
     };
-    match touched.into_iter().find(|name| protected.contains(name) || name == "ALL") {
-        Some(role) => Err(LoadError::ForeignRole { at: step.origin.to_string(), role }),
+    match touched
+        .into_iter()
+        .find(|name| protected.contains(name) || name == "ALL")
+    {
+        Some(role) => Err(LoadError::ForeignRole {
+            at: step.origin.to_string(),
+            role,
+        }),
         None => Ok(()),
     }
 }
@@ -129,5 +149,9 @@ fn failed(step: &Step, error: DbError) -> FailedStatement {
     if step.text.lines().count() > 12 {
         statement += "\n...";
     }
-    FailedStatement { at: format!("{}:{line}:{column}", step.origin.file.display()), statement, error }
+    FailedStatement {
+        at: format!("{}:{line}:{column}", step.origin.file.display()),
+        statement,
+        error,
+    }
 }

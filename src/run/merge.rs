@@ -13,10 +13,13 @@ pub fn findings(hits: Vec<Hit>) -> Vec<Finding> {
         groups.entry((hit.object.clone(), hit.oracle.id)).or_default().push(hit);
     }
     // A fault that has a deeper cause among the findings becomes a route to it.
-    let causes: BTreeMap<String, Vec<(FindingKind, &'static str)>> = groups.iter().fold(BTreeMap::new(), |mut map, ((object, id), hits)| {
-        map.entry(object.clone()).or_insert_with(Vec::new).push((hits[0].oracle.kind, id));
-        map
-    });
+    let causes: BTreeMap<String, Vec<(FindingKind, &'static str)>> =
+        groups.iter().fold(BTreeMap::new(), |mut map, ((object, id), hits)| {
+            map.entry(object.clone())
+                .or_insert_with(Vec::new)
+                .push((hits[0].oracle.kind, id));
+            map
+        });
     let keys: Vec<(String, &'static str)> = groups.keys().cloned().collect();
     for key in keys {
         let Some(hits) = groups.get(&key) else { continue };
@@ -24,7 +27,10 @@ pub fn findings(hits: Vec<Hit>) -> Vec<Finding> {
             if *object == key.0 {
                 return None;
             }
-            let (_, id) = causes.get(object)?.iter().find(|(kind, _)| same_cause(*kind, hits[0].oracle.kind))?;
+            let (_, id) = causes
+                .get(object)?
+                .iter()
+                .find(|(kind, _)| same_cause(*kind, hits[0].oracle.kind))?;
             Some((object.clone(), *id))
         });
         if let Some(cause) = cause
@@ -50,8 +56,18 @@ pub fn findings(hits: Vec<Hit>) -> Vec<Finding> {
             groups.entry(cause).or_default().extend(moved);
         }
     }
-    let mut findings: Vec<Finding> = groups.into_iter().map(|((object, id), hits)| finding(object, id, hits)).collect();
-    findings.sort_by(|a, b| (std::cmp::Reverse(a.severity), a.kind, &a.object, &a.rule).cmp(&(std::cmp::Reverse(b.severity), b.kind, &b.object, &b.rule)));
+    let mut findings: Vec<Finding> = groups
+        .into_iter()
+        .map(|((object, id), hits)| finding(object, id, hits))
+        .collect();
+    findings.sort_by(|a, b| {
+        (std::cmp::Reverse(a.severity), a.kind, &a.object, &a.rule).cmp(&(
+            std::cmp::Reverse(b.severity),
+            b.kind,
+            &b.object,
+            &b.rule,
+        ))
+    });
     findings
 }
 
@@ -63,7 +79,14 @@ fn finding(object: String, id: &'static str, mut hits: Vec<Hit>) -> Finding {
     // The hit that names the object itself, by the strongest effect, speaks for all.
     hits.sort_by_key(|h| (h.object != object, h.oracle.id != id, std::cmp::Reverse(h.severity)));
     let severity = hits.iter().map(|h| h.severity).max().unwrap_or(Severity::Info);
-    let mut routes: Vec<Route> = hits.iter().map(|h| Route { object: h.route.0.clone(), object_type: h.route.1, command: h.route.2 }).collect();
+    let mut routes: Vec<Route> = hits
+        .iter()
+        .map(|h| Route {
+            object: h.route.0.clone(),
+            object_type: h.route.1,
+            command: h.route.2,
+        })
+        .collect();
     routes.sort();
     routes.dedup();
     let first = hits.swap_remove(0);

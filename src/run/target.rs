@@ -80,11 +80,25 @@ pub enum TargetError {
 
 /// Reads a target file.
 pub fn read(path: &Path) -> Result<TargetFile, TargetError> {
-    let text = std::fs::read_to_string(path).map_err(|source| TargetError::Read { path: path.to_owned(), source })?;
-    let malformed = |message: String| TargetError::Malformed { path: path.to_owned(), message };
+    let text = std::fs::read_to_string(path).map_err(|source| TargetError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let malformed = |message: String| TargetError::Malformed {
+        path: path.to_owned(),
+        message,
+    };
     let mut file: TargetFile = toml::from_str(&text).map_err(|e| malformed(e.to_string().trim_end().to_owned()))?;
-    if let Some(twice) = file.session.iter().enumerate().find(|(at, s)| file.session[..*at].iter().any(|o| o.name == s.name)) {
-        return Err(malformed(format!("two sessions are called `{}`; give each a name of its own", twice.1.name)));
+    if let Some(twice) = file
+        .session
+        .iter()
+        .enumerate()
+        .find(|(at, s)| file.session[..*at].iter().any(|o| o.name == s.name))
+    {
+        return Err(malformed(format!(
+            "two sessions are called `{}`; give each a name of its own",
+            twice.1.name
+        )));
     }
     let folder = path.parent().unwrap_or(Path::new(""));
     for schema in &mut file.target.schema {

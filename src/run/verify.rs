@@ -9,7 +9,10 @@ use super::merge;
 use super::worlds::{Setting, run_pair};
 use crate::introspect::{self, IntrospectError};
 use crate::model::catalog::Privileges;
-use crate::model::{Acceptance, Catalog, Cell, CellVerdict, Cells, Command, ContextState, Finding, Relation, Session, Severity, Tenancy, Verdict};
+use crate::model::{
+    Acceptance, Catalog, Cell, CellVerdict, Cells, Command, ContextState, Finding, Relation, Session, Severity,
+    Tenancy, Verdict,
+};
 use crate::pg::conn::{Conn, ConnError};
 use crate::probe::binding::has_identity;
 use crate::probe::judge::Hit;
@@ -78,7 +81,9 @@ pub enum VerifyError {
     #[error(transparent)]
     Introspect(#[from] IntrospectError),
     /// A session names a role that the schema does not have.
-    #[error("find role `{role}` of session `{session}`: neither the schema nor the server has it; correct `role` in the target file")]
+    #[error(
+        "find role `{role}` of session `{session}`: neither the schema nor the server has it; correct `role` in the target file"
+    )]
     NoRole {
         /// Session.
         session: String,
@@ -102,7 +107,14 @@ pub async fn verify(conn: &mut Conn, request: &Request, progress: &dyn Fn(&str))
     } else {
         (request.sessions.clone(), Vec::new())
     };
-    let mut run = Run { catalog: &catalog, request, notes: Vec::new(), hits: Vec::new(), cells: Vec::new(), grown: Vec::new() };
+    let mut run = Run {
+        catalog: &catalog,
+        request,
+        notes: Vec::new(),
+        hits: Vec::new(),
+        cells: Vec::new(),
+        grown: Vec::new(),
+    };
     run.judge(conn, &sessions, progress).await?;
     let Run { notes, hits, cells, .. } = run;
     let mut findings = merge::findings(hits);
@@ -136,7 +148,11 @@ impl Outcome {
             self.notes.push("nothing could be judged".to_owned());
             Verdict::Inconclusive
         } else if cells.held + cells.violated == 0 || cells.vacuous_percent() > request.max_vacuous {
-            self.notes.push(format!("{:.0} % of the cells are vacuous, more than the {:.0} % allowed", cells.vacuous_percent(), request.max_vacuous));
+            self.notes.push(format!(
+                "{:.0} % of the cells are vacuous, more than the {:.0} % allowed",
+                cells.vacuous_percent(),
+                request.max_vacuous
+            ));
             Verdict::Inconclusive
         } else {
             Verdict::Isolated
@@ -154,7 +170,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn judge(&mut self, conn: &mut Conn, sessions: &[Session], progress: &dyn Fn(&str)) -> Result<(), VerifyError> {
+    async fn judge(
+        &mut self,
+        conn: &mut Conn,
+        sessions: &[Session],
+        progress: &dyn Fn(&str),
+    ) -> Result<(), VerifyError> {
         if !sessions.iter().any(has_identity) {
             self.notes.push("no setting, claim or role was found by which a request says which tenant it is: name one in [[session]] of tenantproof.toml".to_owned());
             return Ok(());
@@ -163,20 +184,38 @@ impl Run<'_> {
         let fixed = self.role_pairs(sessions)?;
         let mut prepared: Vec<(&Session, Privileges)> = Vec::new();
         for session in sessions {
-            let role = fixed.first().map_or_else(|| session.role.clone(), |(a, _)| session.role.replace("{tenant}", a));
+            let role = fixed
+                .first()
+                .map_or_else(|| session.role.clone(), |(a, _)| session.role.replace("{tenant}", a));
             if self.catalog.role(&role).is_none() {
-                return Err(VerifyError::NoRole { session: session.name.clone(), role });
+                return Err(VerifyError::NoRole {
+                    session: session.name.clone(),
+                    role,
+                });
             }
             prepared.push((session, introspect::read_privileges(conn, &role).await?));
         }
         classes.set_shared(self.shared(&classes, &prepared));
-        let base_tenant = self.catalog.tables().any(|t| classes.is_root(t.oid) && t.foreign_keys.iter().any(|k| k.references == t.oid));
-        let tenant = classes.key_type(self.catalog, Class::Tenant).map_or(KeyType::Text, |t| KeyType::of(&t));
-        let user = classes.key_type(self.catalog, Class::User).map_or(KeyType::Uuid, |t| KeyType::of(&t));
+        let base_tenant = self
+            .catalog
+            .tables()
+            .any(|t| classes.is_root(t.oid) && t.foreign_keys.iter().any(|k| k.references == t.oid));
+        let tenant = classes
+            .key_type(self.catalog, Class::Tenant)
+            .map_or(KeyType::Text, |t| KeyType::of(&t));
+        let user = classes
+            .key_type(self.catalog, Class::User)
+            .map_or(KeyType::Uuid, |t| KeyType::of(&t));
         let common = keys::common(tenant, user);
         for group in by_setup(&prepared) {
             for (at, pair) in keys::pairs(tenant, user, &fixed).iter().enumerate() {
-                let setting = Setting { catalog: self.catalog, classes: &classes, sessions: &group, common: &common, base_tenant };
+                let setting = Setting {
+                    catalog: self.catalog,
+                    classes: &classes,
+                    sessions: &group,
+                    common: &common,
+                    base_tenant,
+                };
                 let shown = run_pair(conn, setting, pair, at == 0, progress).await?;
                 if let Some(error) = shown.setup_errors.first()
                     && at == 0
@@ -200,27 +239,38 @@ impl Run<'_> {
         progress("leftovers after COMMIT");
         let sessions: Vec<(&Session, &Privileges)> = prepared.iter().map(|(s, p)| (*s, p)).collect();
         if let Some(pair) = keys::pairs(tenant, user, &fixed).into_iter().next() {
-            self.hits.extend(commit::leftovers(conn, self.catalog, &classes, &sessions, &pair, &common, base_tenant).await?);
+            self.hits
+                .extend(commit::leftovers(conn, self.catalog, &classes, &sessions, &pair, &common, base_tenant).await?);
         }
         Ok(())
     }
 
     /// Pairs of roles, where each tenant has one.
     fn role_pairs(&self, sessions: &[Session]) -> Result<Vec<(String, String)>, VerifyError> {
-        let Some(session) = sessions.iter().find(|s| s.role.contains("{tenant}")) else { return Ok(Vec::new()) };
+        let Some(session) = sessions.iter().find(|s| s.role.contains("{tenant}")) else {
+            return Ok(Vec::new());
+        };
         let (before, after) = session.role.split_once("{tenant}").unwrap_or(("", ""));
         let owners: BTreeSet<&str> = self.catalog.tables().map(|r| r.owner.as_str()).collect();
         let mut names: Vec<String> = self
             .catalog
             .roles
             .iter()
-            .filter(|r| !r.superuser && !r.bypasses_row_security && !owners.contains(r.name.as_str()) && !self.request.roles_before.contains(&r.name))
+            .filter(|r| {
+                !r.superuser
+                    && !r.bypasses_row_security
+                    && !owners.contains(r.name.as_str())
+                    && !self.request.roles_before.contains(&r.name)
+            })
             .filter_map(|r| Some(r.name.strip_prefix(before)?.strip_suffix(after)?.to_owned()))
             .collect();
         names.sort();
         match names.as_slice() {
             [a, b, ..] => Ok(vec![(a.clone(), b.clone()), (b.clone(), a.clone())]),
-            _ => Err(VerifyError::NoRole { session: session.name.clone(), role: session.role.clone() }),
+            _ => Err(VerifyError::NoRole {
+                session: session.name.clone(),
+                role: session.role.clone(),
+            }),
         }
     }
 
@@ -237,7 +287,10 @@ impl Run<'_> {
                 .catalog
                 .tables()
                 .filter(|t| !owned.contains(&t.oid))
-                .filter(|t| t.foreign_keys.iter().any(|k| owned.contains(&k.references)) || t.parents.iter().any(|p| owned.contains(p)))
+                .filter(|t| {
+                    t.foreign_keys.iter().any(|k| owned.contains(&k.references))
+                        || t.parents.iter().any(|p| owned.contains(p))
+                })
                 .map(|t| t.oid)
                 .collect();
             if more.is_empty() {
@@ -246,7 +299,11 @@ impl Run<'_> {
             owned.extend(more);
         }
         let writable = |t: &Relation| {
-            sessions.iter().any(|(_, p)| p.relations.get(&t.oid).is_some_and(|p| !p.insert.is_empty() || !p.update.is_empty() || p.delete))
+            sessions.iter().any(|(_, p)| {
+                p.relations
+                    .get(&t.oid)
+                    .is_some_and(|p| !p.insert.is_empty() || !p.update.is_empty() || p.delete)
+            })
         };
         self.catalog
             .tables()
@@ -260,7 +317,10 @@ impl Run<'_> {
 
     fn explain_vacuous(&mut self, cells: &[Cell], table: &Relation, reason: &str) {
         let name = table.name.to_string();
-        if cells.iter().any(|c| c.object == name && c.verdict == CellVerdict::Vacuous) {
+        if cells
+            .iter()
+            .any(|c| c.object == name && c.verdict == CellVerdict::Vacuous)
+        {
             self.notes.push(format!("table {name} stayed empty: {reason}"));
         }
     }
@@ -273,7 +333,11 @@ impl Run<'_> {
         }
         for hit in hits.iter().filter(|h| h.severity >= Severity::Medium) {
             for cell in &mut self.cells {
-                if cell.session == hit.session && cell.object == hit.route.0 && cell.state == ContextState::Bound && cell.command == Command::Select {
+                if cell.session == hit.session
+                    && cell.object == hit.route.0
+                    && cell.state == ContextState::Bound
+                    && cell.command == Command::Select
+                {
                     cell.verdict = CellVerdict::Violated;
                     cell.reason = None;
                 }
@@ -286,17 +350,25 @@ impl Run<'_> {
 fn by_setup<'s>(prepared: &[(&'s Session, Privileges)]) -> Vec<Vec<(&'s Session, Privileges)>> {
     let mut groups: BTreeMap<&[String], Vec<(&Session, Privileges)>> = BTreeMap::new();
     for (session, privileges) in prepared {
-        groups.entry(session.setup.as_slice()).or_default().push((session, privileges.clone()));
+        groups
+            .entry(session.setup.as_slice())
+            .or_default()
+            .push((session, privileges.clone()));
     }
     groups.into_values().collect()
 }
 
 fn restrict(catalog: &mut Catalog, schemas: &[String]) {
     // Tables of other schemas stay: foreign keys and triggers lead there. Only what a request could name is left out.
-    catalog.functions.retain(|f| schemas.contains(&f.name.schema) || f.is_trigger());
+    catalog
+        .functions
+        .retain(|f| schemas.contains(&f.name.schema) || f.is_trigger());
 }
 
 fn accepts(acceptance: &Acceptance, finding: &Finding, today: &str) -> bool {
-    let current = acceptance.expires.as_ref().is_none_or(|d| d.to_string().as_str() >= today);
+    let current = acceptance
+        .expires
+        .as_ref()
+        .is_none_or(|d| d.to_string().as_str() >= today);
     current && acceptance.rule == finding.rule && acceptance.object == finding.object
 }

@@ -5,8 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::catalog::Privileges;
-use crate::model::{Catalog, Cell, CellVerdict, Command, ContextState, Function, FunctionKind, PolicyCommand, Relation, Session};
+use crate::model::{
+    Catalog, Cell, CellVerdict, Command, ContextState, Function, FunctionKind, PolicyCommand, Relation, Session,
+};
 use crate::pg::conn::{Conn, ConnError};
+use crate::probe::Called;
 use crate::probe::attempt::{Bench, Effect, Look};
 use crate::probe::binding::{Binding, has_identity, identity_settings};
 use crate::probe::call::{self, Call, Taste};
@@ -15,7 +18,6 @@ use crate::probe::observe::{self, Query, Seen};
 use crate::probe::state::State;
 use crate::probe::trial::{Owner, Trial, Worlds};
 use crate::probe::write::{self, Purpose, WriteProbe};
-use crate::probe::Called;
 use crate::sql::quote;
 use crate::world::{Classes, Grower, KeyPair, Keys, Universe};
 
@@ -86,7 +88,13 @@ struct CallTried {
 }
 
 /// Runs a pair. `full` also writes and calls; otherwise the pair only observes.
-pub async fn run_pair(conn: &mut Conn, setting: Setting<'_>, pair: &KeyPair, full: bool, progress: &dyn Fn(&str)) -> Result<Shown, ConnError> {
+pub async fn run_pair(
+    conn: &mut Conn,
+    setting: Setting<'_>,
+    pair: &KeyPair,
+    full: bool,
+    progress: &dyn Fn(&str),
+) -> Result<Shown, ConnError> {
     conn.query("BEGIN").await?;
     let shown = run_in_transaction(conn, setting, pair, full, progress).await;
     // Whatever happened, the transaction does not stay.
@@ -94,21 +102,49 @@ pub async fn run_pair(conn: &mut Conn, setting: Setting<'_>, pair: &KeyPair, ful
     let ended = conn.query("ROLLBACK").await;
     let shown = shown?;
     ended?;
-    conn.query(&format!("SET SESSION AUTHORIZATION {superuser}; DISCARD PLANS")).await?;
+    conn.query(&format!("SET SESSION AUTHORIZATION {superuser}; DISCARD PLANS"))
+        .await?;
     Ok(shown)
 }
 
-async fn run_in_transaction(conn: &mut Conn, setting: Setting<'_>, pair: &KeyPair, full: bool, progress: &dyn Fn(&str)) -> Result<Shown, ConnError> {
+async fn run_in_transaction(
+    conn: &mut Conn,
+    setting: Setting<'_>,
+    pair: &KeyPair,
+    full: bool,
+    progress: &dyn Fn(&str),
+) -> Result<Shown, ConnError> {
     let catalog = setting.catalog;
     let classes = setting.classes;
     let tables: Vec<&Relation> = catalog.tables().filter(|t| !t.is_partition).collect();
     let mut shown = Shown::default();
-    let mut records: Vec<Record> = setting.sessions.iter().map(|(_, p)| Record { queries: queries(catalog, p), ..Record::default() }).collect();
+    let mut records: Vec<Record> = setting
+        .sessions
+        .iter()
+        .map(|(_, p)| Record {
+            queries: queries(catalog, p),
+            ..Record::default()
+        })
+        .collect();
 
-    let grower = Grower { catalog, classes, common: None };
-    let common = grower.grow(conn, setting.common.clone(), |t| classes.is_shared(t.oid) || setting.base_tenant).await?;
-    let grower = Grower { common: Some(&common), ..grower };
-    let mut worlds = Worlds { base: State::read(conn, &tables).await?, ..Worlds::default() };
+    let grower = Grower {
+        catalog,
+        classes,
+        common: None,
+    };
+    let common = grower
+        .grow(conn, setting.common.clone(), |t| {
+            classes.is_shared(t.oid) || setting.base_tenant
+        })
+        .await?;
+    let grower = Grower {
+        common: Some(&common),
+        ..grower
+    };
+    let mut worlds = Worlds {
+        base: State::read(conn, &tables).await?,
+        ..Worlds::default()
+    };
     for ((session, _), record) in setting.sessions.iter().zip(&mut records) {
         let unset = Binding::new(session, &pair.a, ContextState::Unset);
         record.unset_base = observe::observe(conn, &unset, &record.queries).await?;
@@ -129,7 +165,13 @@ async fn run_in_transaction(conn: &mut Conn, setting: Setting<'_>, pair: &KeyPai
     }
     shown.unfilled = a.unfilled.iter().cloned().collect();
     for universe in [&common, &a] {
-        shown.grown.extend(universe.rows.iter().filter(|r| !r.insert.starts_with("--")).map(|r| r.insert.clone()));
+        shown.grown.extend(
+            universe
+                .rows
+                .iter()
+                .filter(|r| !r.insert.starts_with("--"))
+                .map(|r| r.insert.clone()),
+        );
         shown.grown.extend(universe.setup.iter().cloned());
     }
 
@@ -138,7 +180,9 @@ async fn run_in_transaction(conn: &mut Conn, setting: Setting<'_>, pair: &KeyPai
         .sessions
         .iter()
         .zip(&record_queries)
-        .map(|((session, privileges), queries)| Trial::new(catalog, classes, session, privileges, &common, &a, &b, &worlds, queries))
+        .map(|((session, privileges), queries)| {
+            Trial::new(catalog, classes, session, privileges, &common, &a, &b, &worlds, queries)
+        })
         .collect();
 
     // Never bound first: once a setting was set, it reads '' and not NULL for the rest of the connection.
@@ -201,13 +245,24 @@ async fn run_in_transaction(conn: &mut Conn, setting: Setting<'_>, pair: &KeyPai
 
 /// Queries over everything the role may read.
 fn queries(catalog: &Catalog, privileges: &Privileges) -> Vec<Query> {
-    catalog.relations.iter().filter_map(|r| observe::query_of(r, privileges.relations.get(&r.oid)?)).collect()
+    catalog
+        .relations
+        .iter()
+        .filter_map(|r| observe::query_of(r, privileges.relations.get(&r.oid)?))
+        .collect()
 }
 
 /// Runs the target's set-up statements for a universe.
-async fn set_up(conn: &mut Conn, setting: Setting<'_>, universe: &mut Universe, shown: &mut Shown) -> Result<(), ConnError> {
+async fn set_up(
+    conn: &mut Conn,
+    setting: Setting<'_>,
+    universe: &mut Universe,
+    shown: &mut Shown,
+) -> Result<(), ConnError> {
     // Sessions of one setting share their set-up: that of the first is that of all.
-    let Some((session, _)) = setting.sessions.first() else { return Ok(()) };
+    let Some((session, _)) = setting.sessions.first() else {
+        return Ok(());
+    };
     for template in &session.setup {
         let statement = universe.keys.fill(template, |key| key.replace('\'', "''"));
         let outcome = conn.run(&format!("SAVEPOINT tp_setup; {statement}")).await?;
@@ -218,7 +273,9 @@ async fn set_up(conn: &mut Conn, setting: Setting<'_>, universe: &mut Universe, 
             }
             Some(error) => {
                 conn.query("ROLLBACK TO SAVEPOINT tp_setup").await?;
-                shown.setup_errors.push(format!("session `{}`: {error} [{statement}]", session.name));
+                shown
+                    .setup_errors
+                    .push(format!("session `{}`: {error} [{statement}]", session.name));
             }
         }
     }
@@ -232,7 +289,11 @@ fn writable<'a>(trial: &Trial<'a>) -> Vec<&'a Relation> {
         .relations
         .iter()
         .filter(|r| {
-            trial.privileges.relations.get(&r.oid).is_some_and(|p| !p.insert.is_empty() || !p.update.is_empty() || p.delete || p.truncate)
+            trial
+                .privileges
+                .relations
+                .get(&r.oid)
+                .is_some_and(|p| !p.insert.is_empty() || !p.update.is_empty() || p.delete || p.truncate)
                 && (r.kind.holds_rows() || r.kind == crate::model::RelationKind::View)
         })
         .collect()
@@ -253,7 +314,12 @@ fn pick<T: Clone>(from: &[T], which: &[usize]) -> Vec<T> {
     which.iter().filter_map(|at| from.get(*at).cloned()).collect()
 }
 
-async fn bound_writes(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mut Record, progress: &dyn Fn(&str)) -> Result<(), ConnError> {
+async fn bound_writes(
+    bench: &mut Bench<'_>,
+    trial: &Trial<'_>,
+    record: &mut Record,
+    progress: &dyn Fn(&str),
+) -> Result<(), ConnError> {
     let bound = trial.as_a(ContextState::Bound);
     let victim = trial.as_b();
     for relation in writable(trial) {
@@ -266,30 +332,65 @@ async fn bound_writes(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mut Rec
         let of_victim: Vec<usize> = if plain {
             Vec::new()
         } else {
-            (0..record.queries.len()).filter(|at| record.queries[*at].relation == relation.oid || record.queries[*at].relation == holder.oid).collect()
+            (0..record.queries.len())
+                .filter(|at| record.queries[*at].relation == relation.oid || record.queries[*at].relation == holder.oid)
+                .collect()
         };
         let seen_by_victim = pick(&record.queries, &of_victim);
         for probe in write::probes(trial, relation) {
-            let looks = [Look { binding: &bound, queries: &again }, Look { binding: &victim, queries: &seen_by_victim }];
+            let looks = [
+                Look {
+                    binding: &bound,
+                    queries: &again,
+                },
+                Look {
+                    binding: &victim,
+                    queries: &seen_by_victim,
+                },
+            ];
             let effect = bench.attempt(&bound, &probe.act, &[], &looks).await?;
             let asked = asked.iter().chain(&of_victim).copied().collect();
-            record.writes.push(Tried { relation: relation.oid, state: ContextState::Bound, probe, effect, without: None, asked });
+            record.writes.push(Tried {
+                relation: relation.oid,
+                state: ContextState::Bound,
+                probe,
+                effect,
+                without: None,
+                asked,
+            });
         }
     }
     Ok(())
 }
 
-async fn stateless_writes(bench: &mut Bench<'_>, trial: &Trial<'_>, state: ContextState, record: &mut Record) -> Result<(), ConnError> {
+async fn stateless_writes(
+    bench: &mut Bench<'_>,
+    trial: &Trial<'_>,
+    state: ContextState,
+    record: &mut Record,
+) -> Result<(), ConnError> {
     let binding = trial.as_a(state);
     for relation in writable(trial) {
         for probe in write::probes(trial, relation) {
             let wanted = match probe.purpose {
                 Purpose::Own | Purpose::All => true,
-                Purpose::Plant | Purpose::Steal | Purpose::Move | Purpose::Adopt(_) | Purpose::State | Purpose::Key(_) => false,
+                Purpose::Plant
+                | Purpose::Steal
+                | Purpose::Move
+                | Purpose::Adopt(_)
+                | Purpose::State
+                | Purpose::Key(_) => false,
             };
             if wanted {
                 let effect = bench.attempt(&binding, &probe.act, &[], &[]).await?;
-                record.writes.push(Tried { relation: relation.oid, state, probe, effect, without: None, asked: Vec::new() });
+                record.writes.push(Tried {
+                    relation: relation.oid,
+                    state,
+                    probe,
+                    effect,
+                    without: None,
+                    asked: Vec::new(),
+                });
             }
         }
     }
@@ -303,11 +404,20 @@ fn callable<'a>(trial: &Trial<'a>) -> Vec<&'a Function> {
         .catalog
         .functions
         .iter()
-        .filter(|f| may.contains(&f.oid) && !f.is_trigger() && matches!(f.kind, FunctionKind::Function | FunctionKind::Procedure))
+        .filter(|f| {
+            may.contains(&f.oid)
+                && !f.is_trigger()
+                && matches!(f.kind, FunctionKind::Function | FunctionKind::Procedure)
+        })
         .collect()
 }
 
-async fn calls(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mut Record, progress: &dyn Fn(&str)) -> Result<(), ConnError> {
+async fn calls(
+    bench: &mut Bench<'_>,
+    trial: &Trial<'_>,
+    record: &mut Record,
+    progress: &dyn Fn(&str),
+) -> Result<(), ConnError> {
     let bound = trial.as_a(ContextState::Bound);
     let watch = identity_settings(trial.session);
     let all: Vec<usize> = (0..record.queries.len()).collect();
@@ -317,9 +427,25 @@ async fn calls(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mut Record, pr
         let asked = if writes { all.clone() } else { Vec::new() };
         let again = pick(&record.queries, &asked);
         for call in call::calls(trial, function) {
-            let looks = [Look { binding: &bound, queries: &again }];
-            let one = bench.attempt(&bound, &crate::probe::attempt::Act::of(call.sql.clone()), &watch, &looks).await?;
-            record.calls.push(CallTried { function: function.oid, call, one, zero: None, asked: asked.clone() });
+            let looks = [Look {
+                binding: &bound,
+                queries: &again,
+            }];
+            let one = bench
+                .attempt(
+                    &bound,
+                    &crate::probe::attempt::Act::of(call.sql.clone()),
+                    &watch,
+                    &looks,
+                )
+                .await?;
+            record.calls.push(CallTried {
+                function: function.oid,
+                call,
+                one,
+                zero: None,
+                asked: asked.clone(),
+            });
         }
     }
     Ok(())
@@ -328,40 +454,78 @@ async fn calls(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mut Record, pr
 /// What has to end the same way without B, without B.
 async fn replay(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mut Record) -> Result<(), ConnError> {
     let bound = trial.as_a(ContextState::Bound);
-    for tried in record.writes.iter_mut().filter(|t| t.probe.compare && t.state == ContextState::Bound) {
+    for tried in record
+        .writes
+        .iter_mut()
+        .filter(|t| t.probe.compare && t.state == ContextState::Bound)
+    {
         tried.without = Some(bench.attempt(&bound, &tried.probe.act, &[], &[]).await?);
     }
     for tried in &mut record.calls {
         let act = crate::probe::attempt::Act::of(tried.call.sql.clone());
         let first = bench.attempt(&bound, &act, &[], &[]).await?;
         // Only where the worlds differ does it matter whether one world differs from itself.
-        let second = if first.rows == tried.one.rows && first.code() == tried.one.code() { first.clone() } else { bench.attempt(&bound, &act, &[], &[]).await? };
+        let second = if first.rows == tried.one.rows && first.code() == tried.one.code() {
+            first.clone()
+        } else {
+            bench.attempt(&bound, &act, &[], &[]).await?
+        };
         tried.zero = Some((first, second));
     }
     Ok(())
 }
 
 fn judge(trial: &Trial<'_>, record: &Record, purpose: &'static str, full: bool, shown: &mut Shown) {
-    let by_relation = |seen: &[Seen]| -> BTreeMap<u32, Seen> { record.queries.iter().zip(seen).map(|(q, s)| (q.relation, s.clone())).collect() };
+    let by_relation = |seen: &[Seen]| -> BTreeMap<u32, Seen> {
+        record
+            .queries
+            .iter()
+            .zip(seen)
+            .map(|(q, s)| (q.relation, s.clone()))
+            .collect()
+    };
     let seen_zero = by_relation(&record.zero);
-    let judge = Judge { trial, seen_zero: &seen_zero, purpose };
+    let judge = Judge {
+        trial,
+        seen_zero: &seen_zero,
+        purpose,
+    };
     let mut cells: BTreeMap<(String, ContextState, Command), (CellVerdict, Option<String>)> = BTreeMap::new();
 
     for (at, query) in record.queries.iter().enumerate() {
-        let Some(relation) = trial.catalog.relation(query.relation) else { continue };
+        let Some(relation) = trial.catalog.relation(query.relation) else {
+            continue;
+        };
         let mut put = |state, judged: crate::probe::judge::ReadJudgement| {
             shown.hits.extend(judged.hit);
-            cells.insert((relation.name.to_string(), state, Command::Select), (judged.verdict, judged.reason));
+            cells.insert(
+                (relation.name.to_string(), state, Command::Select),
+                (judged.verdict, judged.reason),
+            );
         };
-        if let (Some(base), Some(zero), Some(again), Some(one)) = (record.base.get(at), record.zero.get(at), record.again.get(at), record.one.get(at)) {
-            put(ContextState::Bound, judge.bound_read(relation, query, Observed { base, zero, again, one }));
+        if let (Some(base), Some(zero), Some(again), Some(one)) = (
+            record.base.get(at),
+            record.zero.get(at),
+            record.again.get(at),
+            record.one.get(at),
+        ) {
+            put(
+                ContextState::Bound,
+                judge.bound_read(relation, query, Observed { base, zero, again, one }),
+            );
         }
         let bound = record.zero.get(at);
         if let (Some(base), Some(unset)) = (record.unset_base.get(at), record.unset.get(at)) {
-            put(ContextState::Unset, judge.stateless_read(relation, query, ContextState::Unset, base, unset, bound));
+            put(
+                ContextState::Unset,
+                judge.stateless_read(relation, query, ContextState::Unset, base, unset, bound),
+            );
         }
         if let (Some(base), Some(empty)) = (record.unset_base.get(at), record.empty.get(at)) {
-            put(ContextState::Empty, judge.stateless_read(relation, query, ContextState::Empty, base, empty, bound));
+            put(
+                ContextState::Empty,
+                judge.stateless_read(relation, query, ContextState::Empty, base, empty, bound),
+            );
         }
     }
     if !full {
@@ -370,14 +534,18 @@ fn judge(trial: &Trial<'_>, record: &Record, purpose: &'static str, full: bool, 
     judge_writes(&judge, record, &mut cells, shown);
     judge_calls(&judge, record, &mut cells, shown);
     deny(trial, &mut cells);
-    shown.cells.extend(cells.into_iter().map(|((object, state, command), (verdict, reason))| Cell {
-        session: trial.session.name.clone(),
-        object,
-        state,
-        command,
-        verdict,
-        reason,
-    }));
+    shown.cells.extend(
+        cells
+            .into_iter()
+            .map(|((object, state, command), (verdict, reason))| Cell {
+                session: trial.session.name.clone(),
+                object,
+                state,
+                command,
+                verdict,
+                reason,
+            }),
+    );
 }
 
 type CellMap = BTreeMap<(String, ContextState, Command), (CellVerdict, Option<String>)>;
@@ -386,12 +554,17 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
     let trial = judge.trial;
     let mut groups: BTreeMap<(u32, ContextState, Command), Vec<&Tried>> = BTreeMap::new();
     for tried in &record.writes {
-        groups.entry((tried.relation, tried.state, tried.probe.command)).or_default().push(tried);
+        groups
+            .entry((tried.relation, tried.state, tried.probe.command))
+            .or_default()
+            .push(tried);
     }
     let mut controlled: BTreeSet<(u32, Command)> = BTreeSet::new();
     // Bound cells first: their controls stand for the others.
     for ((oid, state, command), tried) in &groups {
-        let Some(relation) = trial.catalog.relation(*oid) else { continue };
+        let Some(relation) = trial.catalog.relation(*oid) else {
+            continue;
+        };
         let mut hits: Vec<Hit> = Vec::new();
         for one in tried {
             hits.extend(judge.write(relation, &one.probe, *state, &one.effect));
@@ -408,9 +581,18 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
             let gained = one.effect.looked.first().map_or(0, Vec::len);
             if let Some(looked) = one.effect.looked.first() {
                 let before = pick(&record.one, &one.asked[..gained]);
-                hits.extend(judge.seen_by_a(Subject::of(relation), *command, &one.probe.act, looked, &before, &queries[..gained]));
+                hits.extend(judge.seen_by_a(
+                    Subject::of(relation),
+                    *command,
+                    &one.probe.act,
+                    looked,
+                    &before,
+                    &queries[..gained],
+                ));
             }
-            let is_own = matches!(one.probe.purpose, Purpose::Own) || one.probe.command != Command::Insert && !matches!(one.probe.purpose, Purpose::Adopt(_) | Purpose::Move);
+            let is_own = matches!(one.probe.purpose, Purpose::Own)
+                || one.probe.command != Command::Insert
+                    && !matches!(one.probe.purpose, Purpose::Adopt(_) | Purpose::Move);
             if let Some(looked) = one.effect.looked.get(1).filter(|_| !is_own) {
                 let before = pick(&record.victim, &one.asked[gained..]);
                 hits.extend(judge.seen_by_b(relation, &one.probe, looked, &before, &queries[gained..]));
@@ -420,7 +602,15 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
             Purpose::Own => t.effect.error.is_none(),
             _ => {
                 t.effect.error.is_none()
-                    && !trial.hits(&t.effect.changes, Owner::Own).iter().filter(|c| t.probe.act.prepare.is_empty() || Some(c.relation) == write::source(trial, relation).map(|s| s.oid)).collect::<Vec<_>>().is_empty()
+                    && !trial
+                        .hits(&t.effect.changes, Owner::Own)
+                        .iter()
+                        .filter(|c| {
+                            t.probe.act.prepare.is_empty()
+                                || Some(c.relation) == write::source(trial, relation).map(|s| s.oid)
+                        })
+                        .collect::<Vec<_>>()
+                        .is_empty()
             }
         };
         if *state == ContextState::Bound && tried.iter().any(|t| own_work(&t)) {
@@ -432,9 +622,15 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
         } else if controlled.contains(&(*oid, *command)) {
             (CellVerdict::Held, None)
         } else if no_policy(relation, trial, *command) {
-            (CellVerdict::Denied, Some("row security: no policy permits it".to_owned()))
+            (
+                CellVerdict::Denied,
+                Some("row security: no policy permits it".to_owned()),
+            )
         } else {
-            let reason = tried.iter().find_map(|t| t.effect.error.as_ref()).map_or_else(|| "no own row is reached".to_owned(), |e| format!("own work fails: {} {}", e.code, e.message));
+            let reason = tried.iter().find_map(|t| t.effect.error.as_ref()).map_or_else(
+                || "no own row is reached".to_owned(),
+                |e| format!("own work fails: {} {}", e.code, e.message),
+            );
             (CellVerdict::Vacuous, Some(reason))
         };
         shown.hits.extend(hits);
@@ -442,19 +638,37 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
     }
     // Relations that may be written but for which no row could be made.
     for relation in writable(trial) {
-        let Some(p) = trial.privileges.relations.get(&relation.oid) else { continue };
-        for (command, may) in [(Command::Insert, !p.insert.is_empty()), (Command::Update, !p.update.is_empty()), (Command::Delete, p.delete)] {
+        let Some(p) = trial.privileges.relations.get(&relation.oid) else {
+            continue;
+        };
+        for (command, may) in [
+            (Command::Insert, !p.insert.is_empty()),
+            (Command::Update, !p.update.is_empty()),
+            (Command::Delete, p.delete),
+        ] {
             if !may {
                 continue;
             }
-            let states: Vec<ContextState> = if has_identity(trial.session) { vec![ContextState::Bound] } else { vec![ContextState::Unset] };
+            let states: Vec<ContextState> = if has_identity(trial.session) {
+                vec![ContextState::Bound]
+            } else {
+                vec![ContextState::Unset]
+            };
             for state in states {
                 let verdict = if no_policy(relation, trial, command) {
-                    (CellVerdict::Denied, Some("row security: no policy permits it".to_owned()))
+                    (
+                        CellVerdict::Denied,
+                        Some("row security: no policy permits it".to_owned()),
+                    )
                 } else {
-                    (CellVerdict::Vacuous, Some("no row could be made to try it with".to_owned()))
+                    (
+                        CellVerdict::Vacuous,
+                        Some("no row could be made to try it with".to_owned()),
+                    )
                 };
-                cells.entry((relation.name.to_string(), state, command)).or_insert(verdict);
+                cells
+                    .entry((relation.name.to_string(), state, command))
+                    .or_insert(verdict);
             }
         }
     }
@@ -474,7 +688,9 @@ fn no_policy(relation: &Relation, trial: &Trial<'_>, command: Command) -> bool {
         && !relation.policies.iter().any(|p| {
             p.mode == PolicyMode::Permissive
                 && (p.command == wanted || p.command == PolicyCommand::All)
-                && p.roles.iter().any(|r| r == "PUBLIC" || *r == trial.as_a(ContextState::Bound).role || trial.is_member(r))
+                && p.roles
+                    .iter()
+                    .any(|r| r == "PUBLIC" || *r == trial.as_a(ContextState::Bound).role || trial.is_member(r))
         })
 }
 
@@ -485,20 +701,40 @@ fn judge_calls(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: &
         let mut hits: Vec<Hit> = Vec::new();
         for one in &tried {
             let Some((zero, again)) = &one.zero else { continue };
-            hits.extend(judge.call(function, &one.call, Called { zero, again, one: &one.one }));
+            hits.extend(judge.call(
+                function,
+                &one.call,
+                Called {
+                    zero,
+                    again,
+                    one: &one.one,
+                },
+            ));
             if let Some(looked) = one.one.looked.first() {
                 let act = crate::probe::attempt::Act::of(one.call.sql.clone());
                 let queries = pick(&record.queries, &one.asked);
-                hits.extend(judge.seen_by_a(Subject::of_function(function), Command::Execute, &act, looked, &record.one, &queries));
+                hits.extend(judge.seen_by_a(
+                    Subject::of_function(function),
+                    Command::Execute,
+                    &act,
+                    looked,
+                    &record.one,
+                    &queries,
+                ));
             }
         }
-        let worked = tried.iter().any(|t| t.one.error.is_none() && t.call.taste != Taste::Foreign);
+        let worked = tried
+            .iter()
+            .any(|t| t.one.error.is_none() && t.call.taste != Taste::Foreign);
         let cell = if hits.iter().any(|h| h.severity >= crate::model::Severity::Medium) {
             (CellVerdict::Violated, None)
         } else if worked {
             (CellVerdict::Held, None)
         } else if has_identity(trial.session) {
-            let reason = tried.iter().find_map(|t| t.one.error.as_ref()).map_or_else(|| "no arguments are known".to_owned(), |e| format!("no call succeeds: {} {}", e.code, e.message));
+            let reason = tried.iter().find_map(|t| t.one.error.as_ref()).map_or_else(
+                || "no arguments are known".to_owned(),
+                |e| format!("no call succeeds: {} {}", e.code, e.message),
+            );
             (CellVerdict::Vacuous, Some(reason))
         } else {
             continue;
@@ -510,7 +746,11 @@ fn judge_calls(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: &
 
 /// Commands that the session was not granted, on relations that it may otherwise use.
 fn deny(trial: &Trial<'_>, cells: &mut CellMap) {
-    let state = if has_identity(trial.session) { ContextState::Bound } else { ContextState::Unset };
+    let state = if has_identity(trial.session) {
+        ContextState::Bound
+    } else {
+        ContextState::Unset
+    };
     for relation in &trial.catalog.relations {
         if !relation.kind.holds_rows() {
             continue;
@@ -526,7 +766,9 @@ fn deny(trial: &Trial<'_>, cells: &mut CellMap) {
         ];
         for (command, may) in may {
             if !may {
-                cells.entry((relation.name.to_string(), state, command)).or_insert((CellVerdict::Denied, Some("no privilege".to_owned())));
+                cells
+                    .entry((relation.name.to_string(), state, command))
+                    .or_insert((CellVerdict::Denied, Some("no privilege".to_owned())));
             }
         }
     }

@@ -118,7 +118,10 @@ pub fn of_expression(text: &str) -> Facts {
 /// Facts of one or more statements.
 pub fn of_query(text: &str) -> Facts {
     let file = SourceFile::parse(text).tree();
-    let mut reader = Reader { aliases: HashMap::new(), facts: Facts::default() };
+    let mut reader = Reader {
+        aliases: HashMap::new(),
+        facts: Facts::default(),
+    };
     reader.collect_relations(file.syntax());
     reader.walk(file.syntax(), true);
     reader.facts
@@ -144,7 +147,10 @@ fn split_plpgsql(body: &str) -> Vec<String> {
                 "BEGIN" | "DECLARE" | "ELSE" | "LOOP" | "THEN" | "EXCEPTION" => rest = after,
                 "WHEN" | "IF" | "ELSIF" | "ELSEIF" | "WHILE" => {
                     let upper = after.to_uppercase();
-                    let end = ["THEN", "LOOP"].iter().filter_map(|w| find_word(&upper, w).map(|at| (at, w.len()))).min();
+                    let end = ["THEN", "LOOP"]
+                        .iter()
+                        .filter_map(|w| find_word(&upper, w).map(|at| (at, w.len())))
+                        .min();
                     match end {
                         Some((at, len)) => {
                             pieces.push(format!("SELECT {}", &after[..at]));
@@ -228,7 +234,9 @@ fn split_statements(body: &str) -> Vec<String> {
 
 fn first_word(text: &str) -> (&str, &str) {
     let text = text.trim_start();
-    let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .unwrap_or(text.len());
     (&text[..end], text[end..].trim_start())
 }
 
@@ -248,7 +256,9 @@ impl Reader {
     fn collect_relations(&mut self, root: &SyntaxNode) {
         for node in root.descendants().filter(|n| n.kind() == SyntaxKind::RELATION_NAME_REF) {
             let parts = identifiers(&node);
-            let Some((name, schema)) = parts.split_last() else { continue };
+            let Some((name, schema)) = parts.split_last() else {
+                continue;
+            };
             let schema = schema.last().cloned();
             let full = schema.as_ref().map_or_else(|| name.clone(), |s| format!("{s}.{name}"));
             let alias = node
@@ -259,7 +269,10 @@ impl Reader {
                 .and_then(|n| identifiers(&n).into_iter().next());
             self.aliases.insert(alias.unwrap_or_else(|| name.clone()), full.clone());
             self.aliases.entry(name.clone()).or_insert(full);
-            self.facts.relations.push(Named { schema, name: name.clone() });
+            self.facts.relations.push(Named {
+                schema,
+                name: name.clone(),
+            });
         }
     }
 
@@ -278,9 +291,18 @@ impl Reader {
             }
             SyntaxKind::POSTFIX_EXPR => {
                 if let Some(inner) = node.children().next() {
-                    let op = if has_token(node, SyntaxKind::ISNULL_KW) { "IS NULL" } else { "IS NOT NULL" };
+                    let op = if has_token(node, SyntaxKind::ISNULL_KW) {
+                        "IS NULL"
+                    } else {
+                        "IS NOT NULL"
+                    };
                     let left = self.operand(&inner);
-                    self.facts.comparisons.push(Comparison { left, op: op.to_owned(), right: other("NULL"), positive });
+                    self.facts.comparisons.push(Comparison {
+                        left,
+                        op: op.to_owned(),
+                        right: other("NULL"),
+                        positive,
+                    });
                 }
             }
             SyntaxKind::CALL_EXPR => {
@@ -303,14 +325,19 @@ impl Reader {
         let operands: Vec<SyntaxNode> = node.children().filter(|n| !is_operator(n.kind())).collect();
         let [left, right] = operands.as_slice() else { return };
         let op = operator(node);
-        if matches!(op.as_str(), "AND" | "OR" | "||" | "+" | "-" | "*" | "/" | "->" | "->>" | "#>" | "#>>" | "%") {
+        if matches!(
+            op.as_str(),
+            "AND" | "OR" | "||" | "+" | "-" | "*" | "/" | "->" | "->>" | "#>" | "#>>" | "%"
+        ) {
             return;
         }
         let negated = op.starts_with("NOT ");
         let mut op = op.trim_start_matches("NOT ").to_owned();
         let mut right = right.clone();
         if right.kind() == SyntaxKind::CALL_EXPR
-            && let Some(any) = right.children().find(|n| matches!(n.kind(), SyntaxKind::ANY_FN | SyntaxKind::SOME_FN))
+            && let Some(any) = right
+                .children()
+                .find(|n| matches!(n.kind(), SyntaxKind::ANY_FN | SyntaxKind::SOME_FN))
             && let Some(inner) = any.children().next()
         {
             op += " ANY";
@@ -320,7 +347,12 @@ impl Reader {
             op = format!("{op} {}", right.text().to_string().to_uppercase());
         }
         let (left, right) = (self.operand(left), self.operand(&right));
-        self.facts.comparisons.push(Comparison { left, op, right, positive: positive != negated });
+        self.facts.comparisons.push(Comparison {
+            left,
+            op,
+            right,
+            positive: positive != negated,
+        });
     }
 
     fn operand(&self, node: &SyntaxNode) -> Operand {
@@ -342,7 +374,10 @@ impl Reader {
             // A sub-select of one expression without FROM is that expression: `(SELECT auth.uid())`.
             SyntaxKind::SELECT => {
                 let has_from = node.children().any(|n| n.kind() == SyntaxKind::FROM_CLAUSE);
-                let target = node.descendants().find(|n| n.kind() == SyntaxKind::TARGET).and_then(|n| n.children().next());
+                let target = node
+                    .descendants()
+                    .find(|n| n.kind() == SyntaxKind::TARGET)
+                    .and_then(|n| n.children().next());
                 match target {
                     Some(inner) if !has_from => self.classify(&inner, wrapped_in),
                     Some(_) | None => text(),
@@ -362,7 +397,10 @@ impl Reader {
                     Some(values) => OperandKind::Literals(values),
                     None => {
                         wrapped_in.push("array".to_owned());
-                        items.into_iter().find(|i| !matches!(i, OperandKind::Literal(_))).unwrap_or_else(text)
+                        items
+                            .into_iter()
+                            .find(|i| !matches!(i, OperandKind::Literal(_)))
+                            .unwrap_or_else(text)
                     }
                 }
             }
@@ -375,7 +413,11 @@ impl Reader {
                         relation: self.aliases.get(qualifier).cloned(),
                         name: name.clone(),
                     }),
-                    [name] => OperandKind::Column(ColumnRef { qualifier: None, relation: None, name: name.clone() }),
+                    [name] => OperandKind::Column(ColumnRef {
+                        qualifier: None,
+                        relation: None,
+                        name: name.clone(),
+                    }),
                     [] => text(),
                 }
             }
@@ -384,7 +426,13 @@ impl Reader {
                 let mut found = text();
                 for side in &sides {
                     let inner = self.classify(side, &mut Vec::new());
-                    if matches!(inner, OperandKind::Setting(_) | OperandKind::Column(_) | OperandKind::Call(_) | OperandKind::CurrentUser) {
+                    if matches!(
+                        inner,
+                        OperandKind::Setting(_)
+                            | OperandKind::Column(_)
+                            | OperandKind::Call(_)
+                            | OperandKind::CurrentUser
+                    ) {
                         wrapped_in.push(operator(node));
                         found = inner;
                         break;
@@ -401,8 +449,13 @@ impl Reader {
             },
             SyntaxKind::CALL_EXPR => {
                 let Some(call) = call_name(node) else { return text() };
-                let arguments: Vec<SyntaxNode> =
-                    node.descendants().filter(|n| n.kind() == SyntaxKind::ARG_LIST).take(1).flat_map(|l| l.children()).filter_map(|a| a.children().next()).collect();
+                let arguments: Vec<SyntaxNode> = node
+                    .descendants()
+                    .filter(|n| n.kind() == SyntaxKind::ARG_LIST)
+                    .take(1)
+                    .flat_map(|l| l.children())
+                    .filter_map(|a| a.children().next())
+                    .collect();
                 if arguments.is_empty() || is_clock(&call.name) {
                     return OperandKind::Call(call);
                 }
@@ -411,7 +464,13 @@ impl Reader {
                     for argument in &arguments {
                         let mut deeper = Vec::new();
                         let inner = self.classify(argument, &mut deeper);
-                        if matches!(inner, OperandKind::Setting(_) | OperandKind::Column(_) | OperandKind::Call(_) | OperandKind::CurrentUser) {
+                        if matches!(
+                            inner,
+                            OperandKind::Setting(_)
+                                | OperandKind::Column(_)
+                                | OperandKind::Call(_)
+                                | OperandKind::CurrentUser
+                        ) {
                             wrapped_in.push(call.name.clone());
                             wrapped_in.extend(deeper);
                             return inner;
@@ -434,13 +493,23 @@ impl Reader {
                 let first = arguments.children().next()?.children().next()?;
                 match call.name.as_str() {
                     "current_setting" => {
-                        let name = first.descendants_with_tokens().find_map(|t| t.into_token().filter(|t| t.kind() == SyntaxKind::STRING))?;
-                        Some(SettingRead { name: unquote(name.text()).to_lowercase(), path: Vec::new() })
+                        let name = first
+                            .descendants_with_tokens()
+                            .find_map(|t| t.into_token().filter(|t| t.kind() == SyntaxKind::STRING))?;
+                        Some(SettingRead {
+                            name: unquote(name.text()).to_lowercase(),
+                            path: Vec::new(),
+                        })
                     }
                     "nullif" | "coalesce" => self.setting(&first),
                     "jsonb_extract_path_text" | "json_extract_path_text" => {
                         let mut read = self.setting(&first)?;
-                        read.path.extend(arguments.children().skip(1).filter_map(|a| a.descendants().find_map(|n| literal(&n))));
+                        read.path.extend(
+                            arguments
+                                .children()
+                                .skip(1)
+                                .filter_map(|a| a.descendants().find_map(|n| literal(&n))),
+                        );
                         Some(read)
                     }
                     _ => None,
@@ -454,7 +523,9 @@ impl Reader {
                 let key = right.descendants().find_map(|n| literal(&n))?;
                 match op.as_str() {
                     "->" | "->>" => read.path.push(key),
-                    "#>" | "#>>" => read.path.extend(key.trim_matches(['{', '}']).split(',').map(|p| p.trim().to_owned())),
+                    "#>" | "#>>" => read
+                        .path
+                        .extend(key.trim_matches(['{', '}']).split(',').map(|p| p.trim().to_owned())),
                     _ => return None,
                 }
                 Some(read)
@@ -465,25 +536,62 @@ impl Reader {
 }
 
 fn other(text: &str) -> Operand {
-    Operand { kind: OperandKind::Other(text.to_owned()), wrapped_in: Vec::new() }
+    Operand {
+        kind: OperandKind::Other(text.to_owned()),
+        wrapped_in: Vec::new(),
+    }
 }
 
 /// Built-in functions that return a part or form of their argument.
 fn is_wrapper(name: &str) -> bool {
     matches!(
         name,
-        "nullif" | "coalesce" | "lower" | "upper" | "trim" | "btrim" | "ltrim" | "rtrim" | "split_part" | "left" | "right" | "substr" | "substring"
-            | "string_to_array" | "regexp_replace" | "replace" | "concat" | "format" | "position" | "strpos" | "starts_with" | "text" | "array_position"
-            | "to_number" | "md5" | "encode" | "decode" | "regexp_split_to_array" | "unnest" | "jsonb_array_elements_text" | "translate" | "foldername"
+        "nullif"
+            | "coalesce"
+            | "lower"
+            | "upper"
+            | "trim"
+            | "btrim"
+            | "ltrim"
+            | "rtrim"
+            | "split_part"
+            | "left"
+            | "right"
+            | "substr"
+            | "substring"
+            | "string_to_array"
+            | "regexp_replace"
+            | "replace"
+            | "concat"
+            | "format"
+            | "position"
+            | "strpos"
+            | "starts_with"
+            | "text"
+            | "array_position"
+            | "to_number"
+            | "md5"
+            | "encode"
+            | "decode"
+            | "regexp_split_to_array"
+            | "unnest"
+            | "jsonb_array_elements_text"
+            | "translate"
+            | "foldername"
     )
 }
 
 fn is_clock(name: &str) -> bool {
-    matches!(name, "now" | "clock_timestamp" | "statement_timestamp" | "transaction_timestamp")
+    matches!(
+        name,
+        "now" | "clock_timestamp" | "statement_timestamp" | "transaction_timestamp"
+    )
 }
 
 fn call_name(node: &SyntaxNode) -> Option<Named> {
-    let head = node.children().find(|n| matches!(n.kind(), SyntaxKind::NAME_REF | SyntaxKind::FIELD_EXPR))?;
+    let head = node
+        .children()
+        .find(|n| matches!(n.kind(), SyntaxKind::NAME_REF | SyntaxKind::FIELD_EXPR))?;
     let mut parts: Vec<String> = head
         .descendants_with_tokens()
         .filter_map(|t| t.into_token())
@@ -491,14 +599,23 @@ fn call_name(node: &SyntaxNode) -> Option<Named> {
         .map(|t| fold(t.text()))
         .collect();
     let name = parts.pop()?;
-    Some(Named { schema: parts.pop(), name })
+    Some(Named {
+        schema: parts.pop(),
+        name,
+    })
 }
 
 fn identifiers(node: &SyntaxNode) -> Vec<String> {
     node.descendants_with_tokens()
         .filter_map(|t| t.into_token())
-        .filter(|t| !matches!(t.kind(), SyntaxKind::DOT | SyntaxKind::AS_KW | SyntaxKind::ONLY_KW) && !is_reserved_name(t.kind()))
-        .filter(|t| t.text().starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '"'))
+        .filter(|t| {
+            !matches!(t.kind(), SyntaxKind::DOT | SyntaxKind::AS_KW | SyntaxKind::ONLY_KW)
+                && !is_reserved_name(t.kind())
+        })
+        .filter(|t| {
+            t.text()
+                .starts_with(|c: char| c.is_alphabetic() || c == '_' || c == '"')
+        })
         .map(|t| fold(t.text()))
         .collect()
 }
@@ -506,15 +623,25 @@ fn identifiers(node: &SyntaxNode) -> Vec<String> {
 fn is_reserved_name(kind: SyntaxKind) -> bool {
     matches!(
         kind,
-        SyntaxKind::CURRENT_USER_KW | SyntaxKind::SESSION_USER_KW | SyntaxKind::USER_KW | SyntaxKind::CURRENT_ROLE_KW | SyntaxKind::CURRENT_TIMESTAMP_KW
-            | SyntaxKind::CURRENT_DATE_KW | SyntaxKind::LOCALTIMESTAMP_KW
+        SyntaxKind::CURRENT_USER_KW
+            | SyntaxKind::SESSION_USER_KW
+            | SyntaxKind::USER_KW
+            | SyntaxKind::CURRENT_ROLE_KW
+            | SyntaxKind::CURRENT_TIMESTAMP_KW
+            | SyntaxKind::CURRENT_DATE_KW
+            | SyntaxKind::LOCALTIMESTAMP_KW
     )
 }
 
 fn is_current_user(node: &SyntaxNode) -> bool {
-    [SyntaxKind::CURRENT_USER_KW, SyntaxKind::SESSION_USER_KW, SyntaxKind::USER_KW, SyntaxKind::CURRENT_ROLE_KW]
-        .into_iter()
-        .any(|kind| node.descendants_with_tokens().any(|t| t.kind() == kind))
+    [
+        SyntaxKind::CURRENT_USER_KW,
+        SyntaxKind::SESSION_USER_KW,
+        SyntaxKind::USER_KW,
+        SyntaxKind::CURRENT_ROLE_KW,
+    ]
+    .into_iter()
+    .any(|kind| node.descendants_with_tokens().any(|t| t.kind() == kind))
 }
 
 /// An identifier as the server stores it.
@@ -540,7 +667,9 @@ fn literal(node: &SyntaxNode) -> Option<String> {
 }
 
 fn unquote(text: &str) -> String {
-    text.trim_start_matches(['E', 'e']).trim_matches('\'').replace("''", "'")
+    text.trim_start_matches(['E', 'e'])
+        .trim_matches('\'')
+        .replace("''", "'")
 }
 
 fn has_token(node: &SyntaxNode, kind: SyntaxKind) -> bool {
@@ -550,7 +679,14 @@ fn has_token(node: &SyntaxNode, kind: SyntaxKind) -> bool {
 /// Nodes within a binary expression that are the operator itself.
 fn is_operator(kind: SyntaxKind) -> bool {
     let name = format!("{kind:?}");
-    kind == SyntaxKind::CUSTOM_OP || name.starts_with("IS_") || name.starts_with("NOT_") || name.ends_with("_OP") || matches!(name.as_str(), "LTEQ" | "GTEQ" | "NEQ" | "NEQB" | "SIMILAR_TO" | "AT_TIME_ZONE" | "OPERATOR_CALL")
+    kind == SyntaxKind::CUSTOM_OP
+        || name.starts_with("IS_")
+        || name.starts_with("NOT_")
+        || name.ends_with("_OP")
+        || matches!(
+            name.as_str(),
+            "LTEQ" | "GTEQ" | "NEQ" | "NEQB" | "SIMILAR_TO" | "AT_TIME_ZONE" | "OPERATOR_CALL"
+        )
 }
 
 /// The operator of a binary expression: the tokens between its operands.
@@ -561,13 +697,20 @@ fn operator(node: &SyntaxNode) -> String {
         match element {
             squawk_syntax::SyntaxElement::Node(inner) if !is_operator(inner.kind()) => operands += 1,
             squawk_syntax::SyntaxElement::Node(inner) if operands == 1 => words.push(inner.text().to_string()),
-            squawk_syntax::SyntaxElement::Token(token) if operands == 1 && !token.text().trim().is_empty() && token.kind() != SyntaxKind::COMMENT => {
+            squawk_syntax::SyntaxElement::Token(token)
+                if operands == 1 && !token.text().trim().is_empty() && token.kind() != SyntaxKind::COMMENT =>
+            {
                 words.push(token.text().to_owned());
             }
             _ => {}
         }
     }
-    words.join(" ").split_whitespace().collect::<Vec<_>>().join(" ").to_uppercase()
+    words
+        .join(" ")
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .to_uppercase()
 }
 
 #[cfg(test)]
@@ -582,12 +725,16 @@ mod tests {
     }
 
     fn setting(name: &str, path: &[&str]) -> OperandKind {
-        OperandKind::Setting(SettingRead { name: name.to_owned(), path: path.iter().map(|p| (*p).to_owned()).collect() })
+        OperandKind::Setting(SettingRead {
+            name: name.to_owned(),
+            path: path.iter().map(|p| (*p).to_owned()).collect(),
+        })
     }
 
     #[test]
     fn settings_are_seen_through_casts_and_nullif() {
-        let found = only_comparison("(tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)");
+        let found =
+            only_comparison("(tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)");
         assert_eq!(found.op, "=");
         assert_eq!(found.right.kind, setting("app.tenant_id", &[]));
         assert!(matches!(&found.left.kind, OperandKind::Column(c) if c.name == "tenant_id"));
@@ -595,8 +742,13 @@ mod tests {
 
     #[test]
     fn places_in_json_settings_have_a_path() {
-        let found = only_comparison("(tenant_id = (((current_setting('request.jwt.claims'::text, true))::jsonb -> 'app_metadata'::text) ->> 'tenant_id'::text))");
-        assert_eq!(found.right.kind, setting("request.jwt.claims", &["app_metadata", "tenant_id"]));
+        let found = only_comparison(
+            "(tenant_id = (((current_setting('request.jwt.claims'::text, true))::jsonb -> 'app_metadata'::text) ->> 'tenant_id'::text))",
+        );
+        assert_eq!(
+            found.right.kind,
+            setting("request.jwt.claims", &["app_metadata", "tenant_id"])
+        );
         let found = only_comparison("x = (current_setting('request.jwt.claims')::json #>> '{a,b}')");
         assert_eq!(found.right.kind, setting("request.jwt.claims", &["a", "b"]));
     }
@@ -611,7 +763,10 @@ mod tests {
 
     #[test]
     fn lists_nulls_and_negations_are_told_apart() {
-        assert_eq!(only_comparison("state = ANY (ARRAY['a'::text, 'b'::text])").right.kind, OperandKind::Literals(vec!["a".into(), "b".into()]));
+        assert_eq!(
+            only_comparison("state = ANY (ARRAY['a'::text, 'b'::text])").right.kind,
+            OperandKind::Literals(vec!["a".into(), "b".into()])
+        );
         assert_eq!(only_comparison("deleted_at IS NULL").op, "IS NULL");
         assert_eq!(only_comparison("(deleted_at IS NOT NULL)").op, "IS NOT NULL");
         assert!(!only_comparison("NOT (a = 'x')").positive);
@@ -619,7 +774,9 @@ mod tests {
 
     #[test]
     fn plpgsql_bodies_give_their_statements() {
-        let facts = of_plpgsql("DECLARE n int := 1; BEGIN IF p_tenant <> current_setting('app.t') THEN RAISE EXCEPTION 'no'; END IF; RETURN QUERY SELECT * FROM doc d WHERE d.tenant_id = p_tenant; END");
+        let facts = of_plpgsql(
+            "DECLARE n int := 1; BEGIN IF p_tenant <> current_setting('app.t') THEN RAISE EXCEPTION 'no'; END IF; RETURN QUERY SELECT * FROM doc d WHERE d.tenant_id = p_tenant; END",
+        );
         assert!(facts.settings.iter().any(|s| s.name == "app.t"));
         assert!(facts.relations.iter().any(|r| r.name == "doc"));
     }

@@ -95,12 +95,7 @@ pub fn token(text: &str, at: usize, standard_strings: bool) -> Result<Token, Unt
     let bytes = text.as_bytes();
     let first = bytes[at];
     let next = bytes.get(at + 1).copied();
-    let run = |kind, end| {
-        Ok(Token {
-            kind,
-            range: at..end,
-        })
-    };
+    let run = |kind, end| Ok(Token { kind, range: at..end });
     match first {
         b if is_space(b) => run(TokenKind::Space, skip(bytes, at, is_space)),
         b'-' if next == Some(b'-') => run(TokenKind::LineComment, line_comment_end(bytes, at)),
@@ -110,29 +105,16 @@ pub fn token(text: &str, at: usize, standard_strings: bool) -> Result<Token, Unt
         b'"' => run(TokenKind::QuotedName, name_end(bytes, at, at)?),
         b'$' => dollar(text, at),
         b'0'..=b'9' => run(TokenKind::Number, number_end(bytes, at)),
-        b'.' if next.is_some_and(|b| b.is_ascii_digit()) => {
-            run(TokenKind::Number, number_end(bytes, at))
-        }
+        b'.' if next.is_some_and(|b| b.is_ascii_digit()) => run(TokenKind::Number, number_end(bytes, at)),
         b':' if matches!(next, Some(b':' | b'=')) => run(TokenKind::Operator, at + 2),
         b if is_word_start(b) => match (first.to_ascii_lowercase(), next) {
-            (b'e', Some(b'\'')) => run(
-                TokenKind::EscapeString,
-                string_end(bytes, at, at + 1, true)?,
-            ),
-            (b'n', Some(b'\'')) if standard_strings => {
-                run(TokenKind::String, string_end(bytes, at, at + 1, false)?)
+            (b'e', Some(b'\'')) => run(TokenKind::EscapeString, string_end(bytes, at, at + 1, true)?),
+            (b'n', Some(b'\'')) if standard_strings => run(TokenKind::String, string_end(bytes, at, at + 1, false)?),
+            (b'n', Some(b'\'')) => run(TokenKind::EscapeString, string_end(bytes, at, at + 1, true)?),
+            (b'b' | b'x', Some(b'\'')) => run(TokenKind::BitString, string_end(bytes, at, at + 1, false)?),
+            (b'u', Some(b'&')) if bytes.get(at + 2) == Some(&b'\'') => {
+                run(TokenKind::UnicodeString, string_end(bytes, at, at + 2, false)?)
             }
-            (b'n', Some(b'\'')) => run(
-                TokenKind::EscapeString,
-                string_end(bytes, at, at + 1, true)?,
-            ),
-            (b'b' | b'x', Some(b'\'')) => {
-                run(TokenKind::BitString, string_end(bytes, at, at + 1, false)?)
-            }
-            (b'u', Some(b'&')) if bytes.get(at + 2) == Some(&b'\'') => run(
-                TokenKind::UnicodeString,
-                string_end(bytes, at, at + 2, false)?,
-            ),
             (b'u', Some(b'&')) if bytes.get(at + 2) == Some(&b'"') => {
                 run(TokenKind::UnicodeName, name_end(bytes, at, at + 2)?)
             }
@@ -165,9 +147,7 @@ pub fn name(text: &str, token: &Token) -> Option<String> {
     match token.kind {
         TokenKind::Word => Some(raw.to_ascii_lowercase()),
         TokenKind::QuotedName => Some(raw[1..raw.len() - 1].replace("\"\"", "\"")),
-        TokenKind::UnicodeName => Some(unicode_escapes(
-            &raw[3..raw.len() - 1].replace("\"\"", "\""),
-        )),
+        TokenKind::UnicodeName => Some(unicode_escapes(&raw[3..raw.len() - 1].replace("\"\"", "\""))),
         _ => None,
     }
 }
@@ -257,12 +237,7 @@ fn block_comment_end(bytes: &[u8], start: usize) -> Result<usize, Unterminated> 
 }
 
 /// The end of the string whose opening quote is at `quote`, with what continues it on later lines.
-fn string_end(
-    bytes: &[u8],
-    start: usize,
-    quote: usize,
-    escapes: bool,
-) -> Result<usize, Unterminated> {
+fn string_end(bytes: &[u8], start: usize, quote: usize, escapes: bool) -> Result<usize, Unterminated> {
     let mut at = quote + 1;
     loop {
         match bytes.get(at) {
@@ -380,22 +355,14 @@ fn number_end(bytes: &[u8], start: usize) -> usize {
 fn operator_end(bytes: &[u8], start: usize) -> usize {
     let mut end = skip(bytes, start, is_operator);
     for at in start + 1..end {
-        if matches!(
-            (bytes[at], bytes.get(at + 1)),
-            (b'-', Some(b'-')) | (b'/', Some(b'*'))
-        ) {
+        if matches!((bytes[at], bytes.get(at + 1)), (b'-', Some(b'-')) | (b'/', Some(b'*'))) {
             end = at;
             break;
         }
     }
     // "A multiple-character operator name cannot end in + or -, unless the name also contains at least one of
     // ~ ! @ # % ^ & | ` ?" (manual, 4.1.3): so that `=-1` is `=` and `-1`.
-    let special = |b: &u8| {
-        matches!(
-            b,
-            b'~' | b'!' | b'@' | b'#' | b'%' | b'^' | b'&' | b'|' | b'`' | b'?'
-        )
-    };
+    let special = |b: &u8| matches!(b, b'~' | b'!' | b'@' | b'#' | b'%' | b'^' | b'&' | b'|' | b'`' | b'?');
     if !bytes[start..end].iter().any(special) {
         while end > start + 1 && matches!(bytes[end - 1], b'+' | b'-') {
             end -= 1;
@@ -436,15 +403,8 @@ fn escape<'a>(rest: &'a str, out: &mut String) -> &'a str {
     };
     let after = &rest[c.len_utf8()..];
     let mut code = |digits: &'a str, radix, max: usize, otherwise: char| {
-        let len = digits
-            .chars()
-            .take(max)
-            .take_while(|d| d.is_digit(radix))
-            .count();
-        match u32::from_str_radix(&digits[..len], radix)
-            .ok()
-            .and_then(char::from_u32)
-        {
+        let len = digits.chars().take(max).take_while(|d| d.is_digit(radix)).count();
+        match u32::from_str_radix(&digits[..len], radix).ok().and_then(char::from_u32) {
             Some(decoded) => {
                 out.push(decoded);
                 &digits[len..]
@@ -508,10 +468,7 @@ mod tests {
     use rstest::rstest;
 
     fn texts(sql: &str) -> Vec<&str> {
-        significant(sql)
-            .iter()
-            .map(|t| &sql[t.range.clone()])
-            .collect()
+        significant(sql).iter().map(|t| &sql[t.range.clone()]).collect()
     }
 
     #[rstest]

@@ -29,10 +29,14 @@ impl Class {
     }
 
     fn of_token(template: &str) -> Option<Self> {
-        [("{tenant}", Self::Tenant), ("{user}", Self::User), ("{email}", Self::Email)]
-            .into_iter()
-            .find(|(token, _)| template.contains(token))
-            .map(|(_, class)| class)
+        [
+            ("{tenant}", Self::Tenant),
+            ("{user}", Self::User),
+            ("{email}", Self::Email),
+        ]
+        .into_iter()
+        .find(|(token, _)| template.contains(token))
+        .map(|(_, class)| class)
     }
 }
 
@@ -76,7 +80,10 @@ impl Classes {
         relation
             .columns
             .iter()
-            .filter(|c| self.class(relation.oid, &c.name).is_some_and(|(found, _)| found == class))
+            .filter(|c| {
+                self.class(relation.oid, &c.name)
+                    .is_some_and(|(found, _)| found == class)
+            })
             .map(|c| c.name.clone())
             .collect()
     }
@@ -88,7 +95,9 @@ impl Classes {
 
     /// Literals that the column is compared with.
     pub fn literals(&self, relation: u32, column: &str) -> &[String] {
-        self.literals.get(&(relation, column.to_owned())).map_or(&[], Vec::as_slice)
+        self.literals
+            .get(&(relation, column.to_owned()))
+            .map_or(&[], Vec::as_slice)
     }
 
     /// The literal that opens access: the first one compared by equality.
@@ -200,7 +209,11 @@ impl<'a> Inference<'a> {
             }
         }
         for function in &catalog.functions {
-            let facts = if function.language == "sql" { expr::of_query(&function.body) } else { expr::of_plpgsql(&function.body) };
+            let facts = if function.language == "sql" {
+                expr::of_query(&function.body)
+            } else {
+                expr::of_plpgsql(&function.body)
+            };
             self.read(&facts, None);
         }
         self.spread_classes();
@@ -221,7 +234,11 @@ impl<'a> Inference<'a> {
             .iter()
             .filter(|f| !f.is_trigger())
             .map(|f| {
-                let facts = if f.language == "sql" { expr::of_query(&f.body) } else { expr::of_plpgsql(&f.body) };
+                let facts = if f.language == "sql" {
+                    expr::of_query(&f.body)
+                } else {
+                    expr::of_plpgsql(&f.body)
+                };
                 (f.name.name.as_str(), facts)
             })
             .collect();
@@ -234,7 +251,11 @@ impl<'a> Inference<'a> {
                 let direct = facts.settings.iter().find_map(|s| self.class_of_setting(s));
                 let through = || facts.calls.iter().find_map(|c| helpers.get(&c.name).copied());
                 // A function that compares columns with identity returns something else than identity.
-                let compares = facts.comparisons.iter().any(|c| [&c.left, &c.right].into_iter().any(|o| matches!(o.kind(), expr::OperandKind::Column(_))));
+                let compares = facts.comparisons.iter().any(|c| {
+                    [&c.left, &c.right]
+                        .into_iter()
+                        .any(|o| matches!(o.kind(), expr::OperandKind::Column(_)))
+                });
                 if !compares && let Some(class) = direct.or_else(through) {
                     helpers.insert((*name).to_owned(), class);
                 }
@@ -248,7 +269,9 @@ impl<'a> Inference<'a> {
     fn class_of_setting(&self, read: &SettingRead) -> Option<Class> {
         self.sources
             .iter()
-            .filter(|((name, path), _)| *name == read.name && (*path == read.path || path.is_empty() || read.path.is_empty() && path.len() == 1))
+            .filter(|((name, path), _)| {
+                *name == read.name && (*path == read.path || path.is_empty() || read.path.is_empty() && path.len() == 1)
+            })
             .max_by_key(|((_, path), _)| usize::from(*path == read.path))
             .map(|(_, class)| *class)
     }
@@ -274,7 +297,8 @@ impl<'a> Inference<'a> {
         for relation in self.catalog.tables() {
             for key in &relation.foreign_keys {
                 for (here, there) in key.columns.iter().zip(&key.referenced_columns) {
-                    self.equal.join((relation.oid, here.clone()), (key.references, there.clone()));
+                    self.equal
+                        .join((relation.oid, here.clone()), (key.references, there.clone()));
                 }
             }
         }
@@ -285,14 +309,20 @@ impl<'a> Inference<'a> {
         for comparison in &facts.comparisons {
             self.read_comparison(comparison, relation);
         }
-        let read = facts.relations.iter().filter_map(|name| self.catalog.find_relation(name.schema.as_deref(), &name.name)).map(|r| r.oid);
+        let read = facts
+            .relations
+            .iter()
+            .filter_map(|name| self.catalog.find_relation(name.schema.as_deref(), &name.name))
+            .map(|r| r.oid);
         self.found.authorities.extend(read);
     }
 
     fn read_check(&mut self, facts: &Facts, relation: &Relation) {
         for comparison in &facts.comparisons {
-            if let (Some(column), Some(values)) = (self.column_of(&comparison.left, Some(relation)), literals_of(&comparison.right))
-                && is_equality(&comparison.op)
+            if let (Some(column), Some(values)) = (
+                self.column_of(&comparison.left, Some(relation)),
+                literals_of(&comparison.right),
+            ) && is_equality(&comparison.op)
             {
                 self.add_literals(column, values);
             }
@@ -300,9 +330,14 @@ impl<'a> Inference<'a> {
     }
 
     fn read_comparison(&mut self, comparison: &Comparison, relation: Option<&Relation>) {
-        let sides = [(&comparison.left, &comparison.right), (&comparison.right, &comparison.left)];
+        let sides = [
+            (&comparison.left, &comparison.right),
+            (&comparison.right, &comparison.left),
+        ];
         for (side, other) in sides {
-            let Some(column) = self.column_of(side, relation) else { continue };
+            let Some(column) = self.column_of(side, relation) else {
+                continue;
+            };
             if comparison.op.starts_with("IS") && !comparison.op.contains("DISTINCT") {
                 self.found.null_tested.insert(column.clone());
                 if comparison.op == "IS NULL" && comparison.positive {
@@ -314,8 +349,14 @@ impl<'a> Inference<'a> {
                 let plain = is_equality(&comparison.op) && !is_partial(side);
                 self.classify(column, class, if plain { Form::Whole } else { Form::Embedded });
             } else if let Some(values) = literals_of(other) {
-                if is_equality(&comparison.op) && comparison.positive && let Some(first) = values.first() {
-                    self.found.preferred.entry(column.clone()).or_insert_with(|| first.clone());
+                if is_equality(&comparison.op)
+                    && comparison.positive
+                    && let Some(first) = values.first()
+                {
+                    self.found
+                        .preferred
+                        .entry(column.clone())
+                        .or_insert_with(|| first.clone());
                 }
                 self.add_literals(column, values);
             } else if is_clock(other) {
@@ -348,7 +389,9 @@ impl<'a> Inference<'a> {
     }
 
     fn column_of(&self, operand: &Operand, relation: Option<&Relation>) -> Option<ColumnKey> {
-        let expr::OperandKind::Column(column) = operand.kind() else { return None };
+        let expr::OperandKind::Column(column) = operand.kind() else {
+            return None;
+        };
         self.resolve(column, relation)
     }
 
@@ -410,7 +453,10 @@ impl<'a> Inference<'a> {
         for relation in self.catalog.tables() {
             for column in &relation.columns {
                 if let Some(class) = names.get(&(column.name.clone(), column.base_type.clone())) {
-                    self.found.classes.entry((relation.oid, column.name.clone())).or_insert((*class, Form::Whole));
+                    self.found
+                        .classes
+                        .entry((relation.oid, column.name.clone()))
+                        .or_insert((*class, Form::Whole));
                 }
             }
         }
@@ -423,7 +469,10 @@ impl<'a> Inference<'a> {
                 for parent in &relation.parents {
                     for column in &relation.columns {
                         if let Some(found) = self.found.class(*parent, &column.name) {
-                            self.found.classes.entry((relation.oid, column.name.clone())).or_insert(found);
+                            self.found
+                                .classes
+                                .entry((relation.oid, column.name.clone()))
+                                .or_insert(found);
                         }
                     }
                 }
@@ -435,7 +484,11 @@ impl<'a> Inference<'a> {
         let foreign: HashSet<ColumnKey> = self
             .catalog
             .tables()
-            .flat_map(|r| r.foreign_keys.iter().flat_map(|k| k.columns.iter().map(|c| (r.oid, c.clone()))))
+            .flat_map(|r| {
+                r.foreign_keys
+                    .iter()
+                    .flat_map(|k| k.columns.iter().map(|c| (r.oid, c.clone())))
+            })
             .collect();
         let mut sizes: HashMap<usize, usize> = HashMap::new();
         let members = self.equal.members();
@@ -447,8 +500,16 @@ impl<'a> Inference<'a> {
         for column in members {
             let group = self.equal.find(column.clone());
             let type_fits = |c: &Column| c.category != "B" && c.labels.is_empty();
-            let fits = self.catalog.relation(column.0).and_then(|r| r.column(&column.1)).is_some_and(type_fits);
-            if sizes.get(&group).is_some_and(|n| *n > 1) && fits && !foreign.contains(&column) && !self.found.classes.contains_key(&column) {
+            let fits = self
+                .catalog
+                .relation(column.0)
+                .and_then(|r| r.column(&column.1))
+                .is_some_and(type_fits);
+            if sizes.get(&group).is_some_and(|n| *n > 1)
+                && fits
+                && !foreign.contains(&column)
+                && !self.found.classes.contains_key(&column)
+            {
                 self.found.groups.insert(column, group);
             }
         }
@@ -456,7 +517,11 @@ impl<'a> Inference<'a> {
 
     fn find_roots(&mut self) {
         for relation in self.catalog.tables() {
-            let declared = self.tenancy.root.as_deref().is_some_and(|name| is_named(relation, name));
+            let declared = self
+                .tenancy
+                .root
+                .as_deref()
+                .is_some_and(|name| is_named(relation, name));
             let keyed = relation.primary_key().is_some_and(|k| {
                 matches!(k.columns.as_slice(), [only] if self.found.class(relation.oid, only) == Some((Class::Tenant, Form::Whole)))
             });
@@ -478,15 +543,24 @@ fn is_equality(op: &str) -> bool {
 
 /// Whether only a part of the column is compared.
 fn is_partial(operand: &Operand) -> bool {
-    operand.wrapped_in().iter().any(|w| !matches!(w.as_str(), "coalesce" | "nullif" | "cast" | "lower" | "upper"))
+    operand
+        .wrapped_in()
+        .iter()
+        .any(|w| !matches!(w.as_str(), "coalesce" | "nullif" | "cast" | "lower" | "upper"))
 }
 
 fn is_clock(operand: &Operand) -> bool {
     match operand.kind() {
-        expr::OperandKind::Call(call) => matches!(call.name.as_str(), "now" | "clock_timestamp" | "statement_timestamp" | "transaction_timestamp"),
+        expr::OperandKind::Call(call) => matches!(
+            call.name.as_str(),
+            "now" | "clock_timestamp" | "statement_timestamp" | "transaction_timestamp"
+        ),
         expr::OperandKind::Other(text) => {
             let text = text.to_uppercase();
-            text.contains("CURRENT_TIMESTAMP") || text.contains("CURRENT_DATE") || text.contains("NOW()") || text.contains("LOCALTIMESTAMP")
+            text.contains("CURRENT_TIMESTAMP")
+                || text.contains("CURRENT_DATE")
+                || text.contains("NOW()")
+                || text.contains("LOCALTIMESTAMP")
         }
         _ => false,
     }
@@ -505,7 +579,9 @@ fn session_sources(sessions: &[Session]) -> Vec<(Source, Class)> {
     let mut sources = Vec::new();
     for (name, template) in sessions.iter().flat_map(|s| &s.settings) {
         match serde_json::from_str::<serde_json::Value>(template) {
-            Ok(json @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) => json_sources(name, &json, &mut Vec::new(), &mut sources),
+            Ok(json @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) => {
+                json_sources(name, &json, &mut Vec::new(), &mut sources)
+            }
             _ => {
                 if let Some(class) = Class::of_token(template) {
                     sources.push(((name.clone(), Vec::new()), class));

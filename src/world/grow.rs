@@ -70,7 +70,15 @@ pub struct Universe {
 impl Universe {
     /// An empty universe.
     pub fn new(keys: Keys) -> Self {
-        Self { keys, rows: Vec::new(), unfilled: Vec::new(), setup: Vec::new(), candidates: BTreeMap::new(), groups: HashMap::new(), counter: 0 }
+        Self {
+            keys,
+            rows: Vec::new(),
+            unfilled: Vec::new(),
+            setup: Vec::new(),
+            candidates: BTreeMap::new(),
+            groups: HashMap::new(),
+            counter: 0,
+        }
     }
 
     /// Rows of one table.
@@ -113,25 +121,38 @@ type Made<T> = Result<Result<T, Refusal>, ConnError>;
 
 impl<'a> Grower<'a> {
     /// Grows a universe over the tables that `wanted` selects.
-    pub async fn grow(&self, conn: &mut Conn, keys: Keys, wanted: impl Fn(&Relation) -> bool) -> Result<Universe, ConnError> {
+    pub async fn grow(
+        &self,
+        conn: &mut Conn,
+        keys: Keys,
+        wanted: impl Fn(&Relation) -> bool,
+    ) -> Result<Universe, ConnError> {
         let mut universe = Universe::new(keys);
         for table in self.in_order() {
             if !wanted(table) {
                 continue;
             }
             if universe.base(table.oid).is_none()
-                && let Err(Refusal(reason)) = self.insert(conn, &mut universe, table, Variant::Base, &Values::new(), 0).await?
+                && let Err(Refusal(reason)) = self
+                    .insert(conn, &mut universe, table, Variant::Base, &Values::new(), 0)
+                    .await?
             {
                 universe.unfilled.push((table.oid, reason));
                 continue;
             }
             // A second row may not fit (one row a tenant); states may contradict a check. Neither is a fault.
-            let _ = self.insert(conn, &mut universe, table, Variant::Leaf, &Values::new(), 0).await?;
+            let _ = self
+                .insert(conn, &mut universe, table, Variant::Leaf, &Values::new(), 0)
+                .await?;
             for (column, value) in self.states(table, &universe) {
                 let fixed = Values::from([(column.clone(), value.clone())]);
-                let _ = self.insert(conn, &mut universe, table, Variant::State { column, value }, &fixed, 0).await?;
+                let _ = self
+                    .insert(conn, &mut universe, table, Variant::State { column, value }, &fixed, 0)
+                    .await?;
             }
-            let _ = self.insert(conn, &mut universe, table, Variant::Candidate, &Values::new(), 0).await?;
+            let _ = self
+                .insert(conn, &mut universe, table, Variant::Candidate, &Values::new(), 0)
+                .await?;
         }
         Ok(universe)
     }
@@ -166,7 +187,9 @@ impl<'a> Grower<'a> {
 
     /// States that a row of this table can be in and that something distinguishes.
     fn states(&self, table: &Relation, universe: &Universe) -> Vec<(String, Option<String>)> {
-        let Some(base) = universe.base(table.oid) else { return Vec::new() };
+        let Some(base) = universe.base(table.oid) else {
+            return Vec::new();
+        };
         let mut states: Vec<(String, Option<String>)> = Vec::new();
         let is_common = self.common.is_none();
         for column in table.columns.iter().filter(|c| c.is_insertable()) {
@@ -190,7 +213,14 @@ impl<'a> Grower<'a> {
                         wanted.extend([Some("true".to_owned()), Some("false".to_owned())]);
                     }
                     wanted.extend(column.labels.iter().take(5).cloned().map(Some));
-                    wanted.extend(self.classes.literals(table.oid, &column.name).iter().take(6).cloned().map(Some));
+                    wanted.extend(
+                        self.classes
+                            .literals(table.oid, &column.name)
+                            .iter()
+                            .take(6)
+                            .cloned()
+                            .map(Some),
+                    );
                     if self.classes.is_null_tested(table.oid, &column.name) {
                         if !column.not_null {
                             wanted.push(None);
@@ -199,12 +229,19 @@ impl<'a> Grower<'a> {
                         wanted.extend(values::generate(column, &universe.keys, n).map(Some));
                     }
                     if self.classes.is_compared_with_now(table.oid, &column.name) {
-                        wanted.extend([Some("2001-01-01 00:00:00+00".to_owned()), Some("2999-01-01 00:00:00+00".to_owned())]);
+                        wanted.extend([
+                            Some("2001-01-01 00:00:00+00".to_owned()),
+                            Some("2999-01-01 00:00:00+00".to_owned()),
+                        ]);
                     }
                 }
             }
             for value in wanted {
-                let same = |v: &Option<String>| *v == value || (column.category == "B" && v.as_deref().map(|v| &v[..1]) == value.as_deref().map(|v| &v[..1]));
+                let same = |v: &Option<String>| {
+                    *v == value
+                        || (column.category == "B"
+                            && v.as_deref().map(|v| &v[..1]) == value.as_deref().map(|v| &v[..1]))
+                };
                 if base.values.get(&column.name).is_some_and(same) {
                     continue;
                 }
@@ -235,14 +272,31 @@ impl<'a> Grower<'a> {
         let mut last = None;
         for _ in 0..MAX_MENDS {
             let insert = insert_statement(table, &row);
-            let columns: Vec<String> = table.columns.iter().map(|c| format!("{}::text", quote::ident(&c.name))).collect();
-            let returning = if columns.is_empty() { String::new() } else { format!(" RETURNING {}", columns.join(", ")) };
-            let undo = if variant == Variant::Candidate { "ROLLBACK TO SAVEPOINT tp_grow; " } else { "" };
+            let columns: Vec<String> = table
+                .columns
+                .iter()
+                .map(|c| format!("{}::text", quote::ident(&c.name)))
+                .collect();
+            let returning = if columns.is_empty() {
+                String::new()
+            } else {
+                format!(" RETURNING {}", columns.join(", "))
+            };
+            let undo = if variant == Variant::Candidate {
+                "ROLLBACK TO SAVEPOINT tp_grow; "
+            } else {
+                ""
+            };
             let outcome = conn
                 .run(&format!("SAVEPOINT tp_grow; {insert}{returning}; SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; {undo}RELEASE SAVEPOINT tp_grow"))
                 .await?;
             let Some(error) = outcome.error else {
-                let stored = outcome.results.get(1).and_then(|r| r.rows.first()).cloned().unwrap_or_default();
+                let stored = outcome
+                    .results
+                    .get(1)
+                    .and_then(|r| r.rows.first())
+                    .cloned()
+                    .unwrap_or_default();
                 if stored.is_empty() && !columns.is_empty() {
                     return Ok(Err(Refusal("a trigger or rule swallows inserted rows".to_owned())));
                 }
@@ -251,10 +305,16 @@ impl<'a> Grower<'a> {
                     return Ok(Ok(0));
                 }
                 let values = table.columns.iter().map(|c| c.name.clone()).zip(stored).collect();
-                universe.rows.push(GrownRow { relation: table.oid, values, variant, insert });
+                universe.rows.push(GrownRow {
+                    relation: table.oid,
+                    values,
+                    variant,
+                    insert,
+                });
                 return Ok(Ok(universe.rows.len() - 1));
             };
-            conn.query("ROLLBACK TO SAVEPOINT tp_grow; RELEASE SAVEPOINT tp_grow").await?;
+            conn.query("ROLLBACK TO SAVEPOINT tp_grow; RELEASE SAVEPOINT tp_grow")
+                .await?;
             let mended = Box::pin(self.mend(conn, universe, table, &mut row, fixed, &error, depth)).await?;
             last = Some(error);
             if !mended {
@@ -266,7 +326,12 @@ impl<'a> Grower<'a> {
             && let Some(values) = self.adopt(conn, universe, table).await?
         {
             let insert = format!("-- made by a trigger: a row of {}", table.name);
-            universe.rows.push(GrownRow { relation: table.oid, values, variant, insert });
+            universe.rows.push(GrownRow {
+                relation: table.oid,
+                values,
+                variant,
+                insert,
+            });
             return Ok(Ok(universe.rows.len() - 1));
         }
         Ok(Err(Refusal(reason)))
@@ -274,14 +339,22 @@ impl<'a> Grower<'a> {
 
     /// A row that is there already and carries the universe's key: a trigger made it.
     async fn adopt(&self, conn: &mut Conn, universe: &Universe, table: &Relation) -> Result<Option<Values>, ConnError> {
-        let Some((column, key)) = table.columns.iter().find_map(|c| match self.classes.class(table.oid, &c.name)? {
-            (Class::Tenant, _) => Some((c, &universe.keys.tenant)),
-            (Class::User, _) => Some((c, &universe.keys.user)),
-            (Class::Email, _) => None,
-        }) else {
+        let Some((column, key)) = table
+            .columns
+            .iter()
+            .find_map(|c| match self.classes.class(table.oid, &c.name)? {
+                (Class::Tenant, _) => Some((c, &universe.keys.tenant)),
+                (Class::User, _) => Some((c, &universe.keys.user)),
+                (Class::Email, _) => None,
+            })
+        else {
             return Ok(None);
         };
-        let columns: Vec<String> = table.columns.iter().map(|c| format!("{}::text", quote::ident(&c.name))).collect();
+        let columns: Vec<String> = table
+            .columns
+            .iter()
+            .map(|c| format!("{}::text", quote::ident(&c.name)))
+            .collect();
         let rows = conn
             .query(&format!(
                 "SELECT {} FROM {} WHERE {}::text = {} LIMIT 1",
@@ -291,11 +364,22 @@ impl<'a> Grower<'a> {
                 quote::literal(key)
             ))
             .await?;
-        Ok(rows.into_iter().next().and_then(|r| r.into_iter().next()).map(|row| table.columns.iter().map(|c| c.name.clone()).zip(row).collect()))
+        Ok(rows
+            .into_iter()
+            .next()
+            .and_then(|r| r.into_iter().next())
+            .map(|row| table.columns.iter().map(|c| c.name.clone()).zip(row).collect()))
     }
 
     /// Chooses a value for every column that has to be given.
-    async fn plan(&self, conn: &mut Conn, universe: &mut Universe, table: &Relation, fixed: &Values, depth: usize) -> Made<Values> {
+    async fn plan(
+        &self,
+        conn: &mut Conn,
+        universe: &mut Universe,
+        table: &Relation,
+        fixed: &Values,
+        depth: usize,
+    ) -> Made<Values> {
         let mut row = Values::new();
         for column in table.columns.iter().filter(|c| c.is_insertable()) {
             if let Some(value) = fixed.get(&column.name) {
@@ -327,12 +411,18 @@ impl<'a> Grower<'a> {
                 Some(Choice::Value(value)) => {
                     row.insert(column.name.clone(), value);
                 }
-                None if column.not_null => return Ok(Err(Refusal(format!("no value known for type {} of column {}", column.type_name, column.name)))),
+                None if column.not_null => {
+                    return Ok(Err(Refusal(format!(
+                        "no value known for type {} of column {}",
+                        column.type_name, column.name
+                    ))));
+                }
                 None => {}
             }
         }
         for key in &table.keys {
-            if let Err(refusal) = Box::pin(self.make_unique(conn, universe, table, key, &mut row, fixed, depth)).await? {
+            if let Err(refusal) = Box::pin(self.make_unique(conn, universe, table, key, &mut row, fixed, depth)).await?
+            {
                 return Ok(Err(refusal));
             }
         }
@@ -375,7 +465,15 @@ impl<'a> Grower<'a> {
     }
 
     /// Values for the columns of a foreign key, from a row of the parent in this universe, in the common one, or grown now.
-    async fn parent(&self, conn: &mut Conn, universe: &mut Universe, table: &Relation, key: &ForeignKey, depth: usize, fresh: bool) -> Made<Vec<(String, Option<String>)>> {
+    async fn parent(
+        &self,
+        conn: &mut Conn,
+        universe: &mut Universe,
+        table: &Relation,
+        key: &ForeignKey,
+        depth: usize,
+        fresh: bool,
+    ) -> Made<Vec<(String, Option<String>)>> {
         let nullable = key.columns.iter().any(|c| table.column(c).is_some_and(|c| !c.not_null));
         let nothing = || {
             key.columns
@@ -388,12 +486,19 @@ impl<'a> Grower<'a> {
             key.columns
                 .iter()
                 .cloned()
-                .zip(key.referenced_columns.iter().map(|c| row.values.get(c).cloned().flatten()))
+                .zip(
+                    key.referenced_columns
+                        .iter()
+                        .map(|c| row.values.get(c).cloned().flatten()),
+                )
                 .collect::<Vec<_>>()
         };
         if key.references == table.oid {
             // The base tenant is the parent of every tenant; any other self-reference starts without a parent.
-            let common = self.common.and_then(|c| c.base(table.oid)).filter(|_| self.classes.is_root(table.oid));
+            let common = self
+                .common
+                .and_then(|c| c.base(table.oid))
+                .filter(|_| self.classes.is_root(table.oid));
             return Ok(match common {
                 Some(row) if nullable => Ok(take(row)),
                 _ if nullable => Ok(nothing()),
@@ -404,17 +509,36 @@ impl<'a> Grower<'a> {
             if let Some(row) = universe.base(key.references) {
                 return Ok(Ok(take(row)));
             }
-            if let Some(row) = self.common.and_then(|c| c.base(key.references)).filter(|_| self.classes.is_shared(key.references)) {
+            if let Some(row) = self
+                .common
+                .and_then(|c| c.base(key.references))
+                .filter(|_| self.classes.is_shared(key.references))
+            {
                 return Ok(Ok(take(row)));
             }
         }
         let Some(parent) = self.catalog.relation(key.references) else {
-            return Ok(if nullable { Ok(nothing()) } else { Err(Refusal(format!("the table that {} references is out of reach", key.name))) });
+            return Ok(if nullable {
+                Ok(nothing())
+            } else {
+                Err(Refusal(format!(
+                    "the table that {} references is out of reach",
+                    key.name
+                )))
+            });
         };
         if depth >= 4 {
-            return Ok(if nullable { Ok(nothing()) } else { Err(Refusal(format!("foreign keys go round in a circle at {}", key.name))) });
+            return Ok(if nullable {
+                Ok(nothing())
+            } else {
+                Err(Refusal(format!("foreign keys go round in a circle at {}", key.name)))
+            });
         }
-        let variant = if universe.base(parent.oid).is_none() { Variant::Base } else { Variant::Parent };
+        let variant = if universe.base(parent.oid).is_none() {
+            Variant::Base
+        } else {
+            Variant::Parent
+        };
         match Box::pin(self.insert(conn, universe, parent, variant, &Values::new(), depth + 1)).await? {
             Ok(index) => Ok(Ok(take(&universe.rows[index]))),
             Err(_) if nullable => Ok(Ok(nothing())),
@@ -423,25 +547,52 @@ impl<'a> Grower<'a> {
     }
 
     /// Changes key columns until no row of this universe has the same key.
-    async fn make_unique(&self, conn: &mut Conn, universe: &mut Universe, table: &Relation, key: &UniqueKey, row: &mut Values, fixed: &Values, depth: usize) -> Made<()> {
+    async fn make_unique(
+        &self,
+        conn: &mut Conn,
+        universe: &mut Universe,
+        table: &Relation,
+        key: &UniqueKey,
+        row: &mut Values,
+        fixed: &Values,
+        depth: usize,
+    ) -> Made<()> {
         if key.columns.is_empty() || key.is_exclusion {
             return Ok(Ok(()));
         }
         let taken = universe.rows_of(table.oid).any(|other| {
-            key.columns.iter().all(|c| row.get(c).is_some_and(Option::is_some) && row.get(c) == other.values.get(c))
+            key.columns
+                .iter()
+                .all(|c| row.get(c).is_some_and(Option::is_some) && row.get(c) == other.values.get(c))
         });
         if !taken || (key.is_partial && key.columns.iter().any(|c| fixed.contains_key(c))) {
             return Ok(Ok(()));
         }
-        self.refresh(conn, universe, table, &key.columns, row, fixed, depth).await
+        self.refresh(conn, universe, table, &key.columns, row, fixed, depth)
+            .await
     }
 
     /// Gives one of the columns a new value: a plain one if there is, else a fresh parent, else another user.
-    async fn refresh(&self, conn: &mut Conn, universe: &mut Universe, table: &Relation, columns: &[String], row: &mut Values, fixed: &Values, depth: usize) -> Made<()> {
+    async fn refresh(
+        &self,
+        conn: &mut Conn,
+        universe: &mut Universe,
+        table: &Relation,
+        columns: &[String],
+        row: &mut Values,
+        fixed: &Values,
+        depth: usize,
+    ) -> Made<()> {
         let free = |c: &&String| !fixed.contains_key(*c) && table.column(c).is_some_and(Column::is_insertable);
         let class = |c: &str| self.classes.class(table.oid, c).map(|(class, _)| class);
         let is_foreign = |c: &String| table.foreign_keys.iter().any(|k| k.columns.contains(c));
-        if let Some(name) = columns.iter().filter(free).find(|c| class(c).is_none() && !is_foreign(c) && table.column(c).is_some_and(|c| c.category != "B" && c.labels.is_empty())) {
+        if let Some(name) = columns.iter().filter(free).find(|c| {
+            class(c).is_none()
+                && !is_foreign(c)
+                && table
+                    .column(c)
+                    .is_some_and(|c| c.category != "B" && c.labels.is_empty())
+        }) {
             let column = table.column(name).expect("a key column is a column");
             let n = universe.next();
             if let Some(value) = values::generate(column, &universe.keys, n) {
@@ -450,7 +601,10 @@ impl<'a> Grower<'a> {
             }
         }
         for key in &table.foreign_keys {
-            let moves = key.columns.iter().any(|c| columns.contains(c) && free(&c) && class(c) != Some(Class::Tenant));
+            let moves = key
+                .columns
+                .iter()
+                .any(|c| columns.contains(c) && free(&c) && class(c) != Some(Class::Tenant));
             if !moves || key.references == table.oid {
                 continue;
             }
@@ -463,7 +617,11 @@ impl<'a> Grower<'a> {
                 return Ok(Ok(()));
             }
         }
-        if let Some(name) = columns.iter().filter(free).find(|c| class(c) == Some(Class::User) && !is_foreign(c)) {
+        if let Some(name) = columns
+            .iter()
+            .filter(free)
+            .find(|c| class(c) == Some(Class::User) && !is_foreign(c))
+        {
             let column = table.column(name).expect("a key column is a column");
             let n = universe.next();
             if let Some(value) = values::generate(column, &universe.keys, n) {
@@ -475,13 +633,31 @@ impl<'a> Grower<'a> {
     }
 
     /// Changes the row by what the server said; whether another try makes sense.
-    #[expect(clippy::too_many_arguments, reason = "one row in the making: its universe, table, values and the refusal")]
-    async fn mend(&self, conn: &mut Conn, universe: &mut Universe, table: &Relation, row: &mut Values, fixed: &Values, error: &DbError, depth: usize) -> Result<bool, ConnError> {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one row in the making: its universe, table, values and the refusal"
+    )]
+    async fn mend(
+        &self,
+        conn: &mut Conn,
+        universe: &mut Universe,
+        table: &Relation,
+        row: &mut Values,
+        fixed: &Values,
+        error: &DbError,
+        depth: usize,
+    ) -> Result<bool, ConnError> {
         match error.code.as_str() {
             // check_violation: of a constraint, a domain, or no partition for the row
             "23514" => {
-                if let Some(check) = error.constraint.as_ref().and_then(|name| table.checks.iter().find(|c| c.name == *name)) {
-                    return self.solve_check(conn, universe, table, row, fixed, &check.columns, &check.expression).await;
+                if let Some(check) = error
+                    .constraint
+                    .as_ref()
+                    .and_then(|name| table.checks.iter().find(|c| c.name == *name))
+                {
+                    return self
+                        .solve_check(conn, universe, table, row, fixed, &check.columns, &check.expression)
+                        .await;
                 }
                 if let Some(partitioned) = table.partition_key.as_deref() {
                     return Ok(self.try_partition(table, row, partitioned, universe));
@@ -490,14 +666,29 @@ impl<'a> Grower<'a> {
             }
             // unique_violation, exclusion_violation
             "23505" | "23P01" => {
-                let key = error.constraint.as_ref().and_then(|name| table.keys.iter().find(|k| k.name == *name));
+                let key = error
+                    .constraint
+                    .as_ref()
+                    .and_then(|name| table.keys.iter().find(|k| k.name == *name));
                 let columns: Vec<String> = match key {
-                    Some(key) if !key.has_expressions && !key.columns.is_empty() && !key.is_exclusion => key.columns.clone(),
-                    _ => table.columns.iter().filter(|c| row.contains_key(&c.name)).map(|c| c.name.clone()).collect(),
+                    Some(key) if !key.has_expressions && !key.columns.is_empty() && !key.is_exclusion => {
+                        key.columns.clone()
+                    }
+                    _ => table
+                        .columns
+                        .iter()
+                        .filter(|c| row.contains_key(&c.name))
+                        .map(|c| c.name.clone())
+                        .collect(),
                 };
                 if key.is_none_or(|k| k.has_expressions || k.is_exclusion) {
-                    for column in table.columns.iter().filter(|c| c.is_insertable() && !fixed.contains_key(&c.name)) {
-                        let plain = self.classes.class(table.oid, &column.name).is_none() && !table.foreign_keys.iter().any(|k| k.columns.contains(&column.name));
+                    for column in table
+                        .columns
+                        .iter()
+                        .filter(|c| c.is_insertable() && !fixed.contains_key(&c.name))
+                    {
+                        let plain = self.classes.class(table.oid, &column.name).is_none()
+                            && !table.foreign_keys.iter().any(|k| k.columns.contains(&column.name));
                         if plain && row.get(&column.name).is_some_and(Option::is_some) {
                             let n = universe.next();
                             if let Some(value) = values::generate(column, &universe.keys, n) {
@@ -507,28 +698,40 @@ impl<'a> Grower<'a> {
                     }
                     return Ok(true);
                 }
-                Ok(Box::pin(self.refresh(conn, universe, table, &columns, row, fixed, depth)).await?.is_ok())
+                Ok(
+                    Box::pin(self.refresh(conn, universe, table, &columns, row, fixed, depth))
+                        .await?
+                        .is_ok(),
+                )
             }
             // not_null_violation: a default gave NULL
             "23502" => {
-                let Some(column) = table.columns.iter().find(|c| error.message.contains(&format!("\"{}\"", c.name)) && !row.get(&c.name).is_some_and(Option::is_some)) else {
+                let Some(column) = table.columns.iter().find(|c| {
+                    error.message.contains(&format!("\"{}\"", c.name)) && !row.get(&c.name).is_some_and(Option::is_some)
+                }) else {
                     return Ok(false);
                 };
                 if fixed.contains_key(&column.name) || !column.is_insertable() {
                     return Ok(false);
                 }
                 let n = universe.next();
-                let Some(value) = values::generate(column, &universe.keys, n) else { return Ok(false) };
+                let Some(value) = values::generate(column, &universe.keys, n) else {
+                    return Ok(false);
+                };
                 row.insert(column.name.clone(), Some(value));
                 Ok(true)
             }
             // A value that the type or a trigger does not take: leave nullable free columns out, once.
-            code if code.starts_with("22") || code == "42804" => self.solve_domains(conn, universe, table, row, fixed).await,
+            code if code.starts_with("22") || code == "42804" => {
+                self.solve_domains(conn, universe, table, row, fixed).await
+            }
             _ => {
                 let droppable: Vec<String> = table
                     .columns
                     .iter()
-                    .filter(|c| !c.not_null && !fixed.contains_key(&c.name) && self.classes.class(table.oid, &c.name).is_none())
+                    .filter(|c| {
+                        !c.not_null && !fixed.contains_key(&c.name) && self.classes.class(table.oid, &c.name).is_none()
+                    })
                     .filter(|c| row.get(&c.name).is_some_and(Option::is_some))
                     .map(|c| c.name.clone())
                     .collect();
@@ -541,25 +744,55 @@ impl<'a> Grower<'a> {
     }
 
     /// Finds values for the columns of a CHECK by asking the server which of many candidates satisfy it.
-    #[expect(clippy::too_many_arguments, reason = "one row in the making and the constraint that refuses it")]
-    async fn solve_check(&self, conn: &mut Conn, universe: &mut Universe, table: &Relation, row: &mut Values, fixed: &Values, columns: &[String], expression: &str) -> Result<bool, ConnError> {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one row in the making and the constraint that refuses it"
+    )]
+    async fn solve_check(
+        &self,
+        conn: &mut Conn,
+        universe: &mut Universe,
+        table: &Relation,
+        row: &mut Values,
+        fixed: &Values,
+        columns: &[String],
+        expression: &str,
+    ) -> Result<bool, ConnError> {
         let free: Vec<&Column> = columns
             .iter()
             .filter_map(|c| table.column(c))
-            .filter(|c| c.is_insertable() && !fixed.contains_key(&c.name) && self.classes.class(table.oid, &c.name).is_none())
-            .filter(|c| !table.foreign_keys.iter().any(|k| k.columns.contains(&c.name) && row.get(&c.name).is_some_and(Option::is_some)) || columns.len() > 1)
+            .filter(|c| {
+                c.is_insertable() && !fixed.contains_key(&c.name) && self.classes.class(table.oid, &c.name).is_none()
+            })
+            .filter(|c| {
+                !table
+                    .foreign_keys
+                    .iter()
+                    .any(|k| k.columns.contains(&c.name) && row.get(&c.name).is_some_and(Option::is_some))
+                    || columns.len() > 1
+            })
             .collect();
         if free.is_empty() {
             return Ok(false);
         }
-        let limit = if free.len() == 1 { 400 } else if free.len() == 2 { 60 } else { 12 };
+        let limit = if free.len() == 1 {
+            400
+        } else if free.len() == 2 {
+            60
+        } else {
+            12
+        };
         let mut sources = Vec::new();
         for (at, column) in free.iter().enumerate() {
             let n = universe.next();
             let mut options: Vec<Option<String>> = Vec::new();
             options.push(row.get(&column.name).cloned().flatten());
             options.extend(values::generate(column, &universe.keys, n).map(Some));
-            options.extend(values::candidates(column, expression, &universe.keys, n).into_iter().map(Some));
+            options.extend(
+                values::candidates(column, expression, &universe.keys, n)
+                    .into_iter()
+                    .map(Some),
+            );
             options.dedup();
             options.truncate(limit);
             if !column.not_null {
@@ -576,10 +809,17 @@ impl<'a> Grower<'a> {
             .iter()
             .filter_map(|c| table.column(c))
             .map(|c| match free.iter().position(|f| f.name == c.name) {
-                Some(at) => format!("pg_temp.tp_cast(v{at}.value, NULL::{}) AS {}", c.base_type, quote::ident(&c.name)),
+                Some(at) => format!(
+                    "pg_temp.tp_cast(v{at}.value, NULL::{}) AS {}",
+                    c.base_type,
+                    quote::ident(&c.name)
+                ),
                 None => format!(
                     "{}::{} AS {}",
-                    row.get(&c.name).cloned().flatten().map_or("NULL".to_owned(), |v| quote::literal(&v)),
+                    row.get(&c.name)
+                        .cloned()
+                        .flatten()
+                        .map_or("NULL".to_owned(), |v| quote::literal(&v)),
                     c.base_type,
                     quote::ident(&c.name)
                 ),
@@ -599,7 +839,9 @@ impl<'a> Grower<'a> {
                 .join(" AND "),
             ranks.join(" + "),
         );
-        let Some(solution) = self.ask(conn, &sql).await? else { return Ok(false) };
+        let Some(solution) = self.ask(conn, &sql).await? else {
+            return Ok(false);
+        };
         let mut changed = false;
         for (column, value) in free.iter().zip(solution) {
             changed |= row.insert(column.name.clone(), value.clone()) != Some(value);
@@ -608,17 +850,31 @@ impl<'a> Grower<'a> {
     }
 
     /// Solves the CHECKs of domains, which the server reports without a column.
-    async fn solve_domains(&self, conn: &mut Conn, universe: &mut Universe, table: &Relation, row: &mut Values, fixed: &Values) -> Result<bool, ConnError> {
+    async fn solve_domains(
+        &self,
+        conn: &mut Conn,
+        universe: &mut Universe,
+        table: &Relation,
+        row: &mut Values,
+        fixed: &Values,
+    ) -> Result<bool, ConnError> {
         let mut changed = false;
         for column in &table.columns {
-            if column.domain_checks.is_empty() || fixed.contains_key(&column.name) || !row.get(&column.name).is_some_and(Option::is_some) {
+            if column.domain_checks.is_empty()
+                || fixed.contains_key(&column.name)
+                || !row.get(&column.name).is_some_and(Option::is_some)
+            {
                 continue;
             }
             let n = universe.next();
             let all = column.domain_checks.join(" ");
             let mut options = values::candidates(column, &all, &universe.keys, n);
             options.extend(values::generate(column, &universe.keys, n));
-            let list: Vec<String> = options.iter().enumerate().map(|(rank, v)| format!("({rank}, {})", quote::literal(v))).collect();
+            let list: Vec<String> = options
+                .iter()
+                .enumerate()
+                .map(|(rank, v)| format!("({rank}, {})", quote::literal(v)))
+                .collect();
             let sql = format!(
                 "{CAST_HELPER}; SELECT v.value FROM (VALUES {}) AS v(rank, value) WHERE pg_temp.tp_cast(v.value, NULL::{}) IS NOT NULL ORDER BY v.rank LIMIT 1",
                 list.join(", "),
@@ -635,7 +891,8 @@ impl<'a> Grower<'a> {
     /// Runs a question that may fail (a candidate may make any expression fail) and leaves nothing behind.
     async fn ask(&self, conn: &mut Conn, sql: &str) -> Result<Option<Vec<Option<String>>>, ConnError> {
         let outcome = conn.run(&format!("SAVEPOINT tp_ask; {sql}")).await?;
-        conn.query("ROLLBACK TO SAVEPOINT tp_ask; RELEASE SAVEPOINT tp_ask").await?;
+        conn.query("ROLLBACK TO SAVEPOINT tp_ask; RELEASE SAVEPOINT tp_ask")
+            .await?;
         Ok(match outcome.error {
             Some(_) => None,
             None => outcome.results.last().and_then(|r| r.rows.first()).cloned(),
@@ -679,7 +936,10 @@ EXCEPTION WHEN OTHERS THEN RETURN NULL; END $tp$";
 
 /// The statement that inserts these values.
 pub fn insert_statement(table: &Relation, row: &Values) -> String {
-    let given: Vec<(&String, &Option<String>)> = row.iter().filter(|(name, _)| table.column(name).is_some_and(|c| c.generated == Generated::No)).collect();
+    let given: Vec<(&String, &Option<String>)> = row
+        .iter()
+        .filter(|(name, _)| table.column(name).is_some_and(|c| c.generated == Generated::No))
+        .collect();
     if given.is_empty() {
         return format!("INSERT INTO {} DEFAULT VALUES", table.name);
     }
@@ -689,8 +949,16 @@ pub fn insert_statement(table: &Relation, row: &Values) -> String {
         .filter_map(|c| given.iter().find(|(name, _)| **name == c.name).copied())
         .collect();
     let columns: Vec<String> = in_order.iter().map(|(name, _)| quote::ident(name)).collect();
-    let values: Vec<String> = in_order.iter().map(|(_, v)| v.as_deref().map_or("NULL".to_owned(), quote::literal)).collect();
-    format!("INSERT INTO {} ({}) VALUES ({})", table.name, columns.join(", "), values.join(", "))
+    let values: Vec<String> = in_order
+        .iter()
+        .map(|(_, v)| v.as_deref().map_or("NULL".to_owned(), quote::literal))
+        .collect();
+    format!(
+        "INSERT INTO {} ({}) VALUES ({})",
+        table.name,
+        columns.join(", "),
+        values.join(", ")
+    )
 }
 
 /// How a class column's value is formed from the key.
@@ -711,7 +979,13 @@ impl Form {
         match self {
             Self::Whole => Vec::new(),
             Self::Embedded if column.category == "S" => {
-                vec![format!("{key}/file-{}", key.len()), format!("{key}:item"), format!("{key}-item"), format!("{key}.item"), format!("item/{key}/x")]
+                vec![
+                    format!("{key}/file-{}", key.len()),
+                    format!("{key}:item"),
+                    format!("{key}-item"),
+                    format!("{key}.item"),
+                    format!("item/{key}/x"),
+                ]
             }
             Self::Embedded => Vec::new(),
         }

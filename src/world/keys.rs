@@ -31,7 +31,8 @@ impl Keys {
 
     /// The value of a setting: JSON-escaped where the template is JSON, raw elsewhere.
     pub fn setting(&self, template: &str) -> String {
-        if template.trim_start().starts_with(['{', '[']) && template.trim_start().len() > 1 && !is_bare_token(template) {
+        if template.trim_start().starts_with(['{', '[']) && template.trim_start().len() > 1 && !is_bare_token(template)
+        {
             self.fill(template, |key| {
                 let quoted = serde_json::Value::from(key).to_string();
                 quoted[1..quoted.len() - 1].to_owned()
@@ -48,7 +49,9 @@ impl Keys {
 }
 
 fn is_bare_token(template: &str) -> bool {
-    ["{tenant}", "{user}", "{email}"].iter().any(|token| template.trim_start().starts_with(token))
+    ["{tenant}", "{user}", "{email}"]
+        .iter()
+        .any(|token| template.trim_start().starts_with(token))
 }
 
 /// Keys of the attacker and the victim, and what the pair is there to confuse.
@@ -91,10 +94,23 @@ impl KeyType {
 pub fn pairs(tenant: KeyType, user: KeyType, fixed: &[(String, String)]) -> Vec<KeyPair> {
     let text: &[(&str, &str, &str)] = match tenant {
         KeyType::Uuid => &[
-            ("plain", "a1a1a1a1-0000-4000-8000-00000000000a", "b2b2b2b2-0000-4000-8000-00000000000b"),
-            ("common prefix", "c3c3c3c3-0000-4000-8000-00000000000a", "c3c3c3c3-0000-4000-8000-00000000000b"),
+            (
+                "plain",
+                "a1a1a1a1-0000-4000-8000-00000000000a",
+                "b2b2b2b2-0000-4000-8000-00000000000b",
+            ),
+            (
+                "common prefix",
+                "c3c3c3c3-0000-4000-8000-00000000000a",
+                "c3c3c3c3-0000-4000-8000-00000000000b",
+            ),
         ],
-        KeyType::Integer => &[("plain", "4101", "4202"), ("prefix", "1", "10"), ("substring", "10", "1"), ("neighbour", "7", "8")],
+        KeyType::Integer => &[
+            ("plain", "4101", "4202"),
+            ("prefix", "1", "10"),
+            ("substring", "10", "1"),
+            ("neighbour", "7", "8"),
+        ],
         KeyType::Bigint => &[
             ("plain", "4101", "4202"),
             ("float precision", "9007199254740992", "9007199254740993"),
@@ -138,7 +154,10 @@ pub fn common(tenant: KeyType, user: KeyType) -> Keys {
 
 fn keys(tenant: &str, user: KeyType, canary: &str, ordinal: u64) -> Keys {
     let user = match user {
-        KeyType::Uuid => format!("{0}{0}{0}{0}-1111-4000-8000-00000000000{ordinal}", ["e5", "f6", "d4"][ordinal as usize % 3]),
+        KeyType::Uuid => format!(
+            "{0}{0}{0}{0}-1111-4000-8000-00000000000{ordinal}",
+            ["e5", "f6", "d4"][ordinal as usize % 3]
+        ),
         KeyType::Integer | KeyType::Bigint => (51_000 + ordinal).to_string(),
         KeyType::Text => format!("user-{canary}"),
     };

@@ -25,7 +25,9 @@ pub fn generate(column: &Column, keys: &Keys, n: u64) -> Option<String> {
     let number = number(keys, n);
     Some(match column.base_type.as_str() {
         "uuid" => uuid(keys, n),
-        "smallint" => (i64::try_from(keys.ordinal).unwrap_or(0) * 1000 + i64::try_from(n % 1000).unwrap_or(0)).to_string(),
+        "smallint" => {
+            (i64::try_from(keys.ordinal).unwrap_or(0) * 1000 + i64::try_from(n % 1000).unwrap_or(0)).to_string()
+        }
         "integer" | "bigint" | "numeric" | "oid" => number.to_string(),
         "real" | "double precision" => format!("{number}.5"),
         "money" => format!("{number}.00"),
@@ -38,12 +40,24 @@ pub fn generate(column: &Column, keys: &Keys, n: u64) -> Option<String> {
         "timestamp without time zone" | "timestamp with time zone" => {
             format!("2020-06-15 {:02}:{:02}:{:02}+00", n / 3600 % 24, n / 60 % 60, n % 60)
         }
-        "time without time zone" | "time with time zone" => format!("{:02}:{:02}:{:02}", n / 3600 % 24, n / 60 % 60, n % 60),
+        "time without time zone" | "time with time zone" => {
+            format!("{:02}:{:02}:{:02}", n / 3600 % 24, n / 60 % 60, n % 60)
+        }
         "interval" => format!("{n} seconds"),
         "inet" => format!("10.{}.{}.{}", keys.ordinal, n / 250 % 250, n % 250 + 1),
         "cidr" => format!("10.{}.{}.{}/32", keys.ordinal, n / 250 % 250, n % 250 + 1),
-        "macaddr" => format!("02:00:00:{:02x}:{:02x}:{:02x}", keys.ordinal % 256, n / 256 % 256, n % 256),
-        "macaddr8" => format!("02:00:00:00:00:{:02x}:{:02x}:{:02x}", keys.ordinal % 256, n / 256 % 256, n % 256),
+        "macaddr" => format!(
+            "02:00:00:{:02x}:{:02x}:{:02x}",
+            keys.ordinal % 256,
+            n / 256 % 256,
+            n % 256
+        ),
+        "macaddr8" => format!(
+            "02:00:00:00:00:{:02x}:{:02x}:{:02x}",
+            keys.ordinal % 256,
+            n / 256 % 256,
+            n % 256
+        ),
         "point" => format!("({},{n})", keys.ordinal),
         "box" => format!("((0,0),({},{n}))", keys.ordinal),
         "circle" => format!("<(0,0),{n}>"),
@@ -112,7 +126,11 @@ pub fn candidates(column: &Column, expression: &str, keys: &Keys, n: u64) -> Vec
             format!("{:064x}", u128::from(keys.ordinal) << 64 | u128::from(n)),
             uuid(keys, n),
             format!("{}", (b'a' + (n % 26) as u8) as char),
-            format!("{}{}", (b'A' + (n % 26) as u8) as char, (b'A' + (n / 26 % 26) as u8) as char),
+            format!(
+                "{}{}",
+                (b'A' + (n % 26) as u8) as char,
+                (b'A' + (n / 26 % 26) as u8) as char
+            ),
             format!("{0}{0}{0}", (b'A' + (n % 26) as u8) as char),
             "en".to_owned(),
             "en-US".to_owned(),
@@ -183,7 +201,11 @@ fn numbers(expression: &str) -> Vec<f64> {
 }
 
 fn format_number(value: f64) -> String {
-    if value.fract() == 0.0 { format!("{value:.0}") } else { value.to_string() }
+    if value.fract() == 0.0 {
+        format!("{value:.0}")
+    } else {
+        value.to_string()
+    }
 }
 
 /// A number beyond what sequences hand out, distinct for universe and `n`.
@@ -200,7 +222,11 @@ fn text(column: &Column, keys: &Keys, n: u64) -> String {
     if column.name.contains("email") || column.name.contains("e_mail") {
         return fit(format!("{}{n}@example.test", keys.canary), column, n);
     }
-    fit(format!("{}-{}-{n}", keys.canary, column.name.replace('_', "-")), column, n)
+    fit(
+        format!("{}-{}-{n}", keys.canary, column.name.replace('_', "-")),
+        column,
+        n,
+    )
 }
 
 fn fit(value: String, column: &Column, n: u64) -> String {
@@ -219,7 +245,12 @@ fn fit(value: String, column: &Column, n: u64) -> String {
 fn range_days(keys: &Keys, n: u64) -> String {
     let month = n / 28 % 12 + 1;
     let day = n % 27 + 1;
-    format!("[20{:02}-{month:02}-{day:02},20{:02}-{month:02}-{:02})", keys.ordinal + 20, keys.ordinal + 20, day + 1)
+    format!(
+        "[20{:02}-{month:02}-{day:02},20{:02}-{month:02}-{:02})",
+        keys.ordinal + 20,
+        keys.ordinal + 20,
+        day + 1
+    )
 }
 
 fn array_element(value: &str) -> String {
@@ -242,7 +273,10 @@ mod tests {
 
     #[test]
     fn literals_are_unescaped() {
-        assert_eq!(literals("(a = 'it''s'::text) OR (b = ANY (ARRAY['x'::text, 'y z'::text]))"), ["it's", "x", "y z"]);
+        assert_eq!(
+            literals("(a = 'it''s'::text) OR (b = ANY (ARRAY['x'::text, 'y z'::text]))"),
+            ["it's", "x", "y z"]
+        );
     }
 
     #[test]

@@ -70,12 +70,24 @@ impl Case {
             _ => Attacker::Api,
         };
         if context == "role" {
-            return vec![Session { name: "tenant".to_owned(), role: "{tenant}".to_owned(), attacker, settings: BTreeMap::new(), setup: Vec::new() }];
+            return vec![Session {
+                name: "tenant".to_owned(),
+                role: "{tenant}".to_owned(),
+                attacker,
+                settings: BTreeMap::new(),
+                setup: Vec::new(),
+            }];
         }
         self.roles
             .iter()
             .filter(|r| !r.contains(' '))
-            .map(|role| Session { name: role.clone(), role: role.clone(), attacker, settings: settings(context, role), setup: Vec::new() })
+            .map(|role| Session {
+                name: role.clone(),
+                role: role.clone(),
+                attacker,
+                settings: settings(context, role),
+                setup: Vec::new(),
+            })
             .collect()
     }
 
@@ -85,7 +97,9 @@ impl Case {
         let is_wanted = |object: &str| {
             wanted.iter().any(|w| {
                 let column = w.rsplit_once('.').map_or("", |(table, _)| table);
-                object == *w || object == format!("public.{w}") || (!column.is_empty() && object == format!("public.{column}"))
+                object == *w
+                    || object == format!("public.{w}")
+                    || (!column.is_empty() && object == format!("public.{column}"))
             })
         };
         is_wanted(&finding.object)
@@ -94,17 +108,28 @@ impl Case {
 
 fn settings(context: &str, role: &str) -> BTreeMap<String, String> {
     let mut settings = BTreeMap::new();
-    let token = |name: &str| if name.contains("user") || name == "sub" { "{user}" } else { "{tenant}" };
+    let token = |name: &str| {
+        if name.contains("user") || name == "sub" {
+            "{user}"
+        } else {
+            "{tenant}"
+        }
+    };
     for part in context.split(" and ") {
         if let Some(rest) = part.strip_prefix("guc:") {
             let name = rest.split([',', ' ']).next().unwrap_or(rest);
             settings.insert(name.to_owned(), token(name).to_owned());
         } else if let Some(rest) = part.strip_prefix("jwt:request.claims ") {
-            settings.insert("request.jwt.claims".to_owned(), format!(r#"{{"sub": "{{user}}", "role": "{role}", "{rest}": "{{tenant}}"}}"#));
+            settings.insert(
+                "request.jwt.claims".to_owned(),
+                format!(r#"{{"sub": "{{user}}", "role": "{role}", "{rest}": "{{tenant}}"}}"#),
+            );
         } else if let Some(rest) = part.strip_prefix("jwt:") {
             let path = rest.split([',', ' ']).next().unwrap_or(rest);
             let claims = match path.split_once('.') {
-                Some((outer, inner)) => format!(r#"{{"sub": "{{user}}", "role": "{role}", "{outer}": {{"{inner}": "{{tenant}}"}}}}"#),
+                Some((outer, inner)) => {
+                    format!(r#"{{"sub": "{{user}}", "role": "{role}", "{outer}": {{"{inner}": "{{tenant}}"}}}}"#)
+                }
                 None => format!(r#"{{"{path}": "{}", "role": "{role}"}}"#, token(path)),
             };
             settings.insert("request.jwt.claims".to_owned(), claims);

@@ -129,8 +129,7 @@ impl Words {
 
     /// Where a keyword stands outside parentheses, at or after a position.
     fn find(&self, keyword: &str, from: usize) -> Option<usize> {
-        (from..self.items.len())
-            .find(|&at| self.items[at].depth == 0 && self.items[at].keyword == keyword)
+        (from..self.items.len()).find(|&at| self.items[at].depth == 0 && self.items[at].keyword == keyword)
     }
 
     fn has(&self, keyword: &str) -> bool {
@@ -150,10 +149,7 @@ impl Words {
     fn roles(&self, mut at: usize) -> Vec<String> {
         let mut names = Vec::new();
         loop {
-            if self.keyword(at) == "group"
-                && self.name(at + 1).is_some()
-                && self.keyword(at + 1) != ","
-            {
+            if self.keyword(at) == "group" && self.name(at + 1).is_some() && self.keyword(at + 1) != "," {
                 at += 1;
             }
             match self.name(at) {
@@ -186,12 +182,7 @@ fn class(words: &Words) -> Class {
         "revoke" => memberships(words, "from"),
         "reassign" if words.begins(&["reassign", "owned", "by"]) => {
             let mut names = words.roles(3);
-            names.extend(
-                words
-                    .find("to", 3)
-                    .map(|to| words.roles(to + 1))
-                    .unwrap_or_default(),
-            );
+            names.extend(words.find("to", 3).map(|to| words.roles(to + 1)).unwrap_or_default());
             touches(names)
         }
         "comment" if words.begins(&["comment", "on", "role"]) => touches(words.roles(3)),
@@ -206,9 +197,7 @@ fn class(words: &Words) -> Class {
 fn create(words: &Words) -> Class {
     match words.keyword(1) {
         "user" if words.keyword(2) == "mapping" => Class::Ordinary,
-        "role" | "user" | "group" => words
-            .name(2)
-            .map_or(Class::Ordinary, |name| Class::CreateRole { name }),
+        "role" | "user" | "group" => words.name(2).map_or(Class::Ordinary, |name| Class::CreateRole { name }),
         "extension" => words
             .name(words.after_exists(2))
             .map_or(Class::Ordinary, |name| Class::CreateExtension { name }),
@@ -231,12 +220,7 @@ fn alter(words: &Words) -> Class {
                     .map(|user| words.roles(user + 1))
                     .unwrap_or_default(),
             );
-            names.extend(
-                words
-                    .find("to", 3)
-                    .map(|to| words.roles(to + 1))
-                    .unwrap_or_default(),
-            );
+            names.extend(words.find("to", 3).map(|to| words.roles(to + 1)).unwrap_or_default());
             touches(names)
         }
         "role" | "user" => {
@@ -251,9 +235,7 @@ fn alter(words: &Words) -> Class {
         }
         "system" => Class::NeedsNoTransaction,
         "database" if words.has("tablespace") => Class::NeedsNoTransaction,
-        "subscription" if words.has("refresh") || words.has("publication") => {
-            Class::NeedsNoTransaction
-        }
+        "subscription" if words.has("refresh") || words.has("publication") => Class::NeedsNoTransaction,
         "table" if words.has("detach") && words.has("concurrently") => Class::NeedsNoTransaction,
         "type"
             if words
@@ -307,14 +289,8 @@ fn touches(names: Vec<String>) -> Class {
 }
 
 fn reindex_needs_no_transaction(words: &Words) -> bool {
-    let concurrently = words
-        .items
-        .iter()
-        .any(|word| word.keyword == "concurrently");
-    concurrently
-        || ["database", "system", "schema"]
-            .iter()
-            .any(|all| words.has(all))
+    let concurrently = words.items.iter().any(|word| word.keyword == "concurrently");
+    concurrently || ["database", "system", "schema"].iter().any(|all| words.has(all))
 }
 
 fn cluster_names_nothing(words: &Words) -> bool {
@@ -346,9 +322,7 @@ mod tests {
     }
 
     fn role(name: &str) -> Class {
-        Class::CreateRole {
-            name: name.to_owned(),
-        }
+        Class::CreateRole { name: name.to_owned() }
     }
 
     fn touched(names: &[&str]) -> Class {
@@ -382,15 +356,9 @@ mod tests {
     #[case::extension("CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA x",
         Class::CreateExtension { name: "uuid-ossp".to_owned() })]
     #[case::begin("BEGIN", Class::TransactionControl)]
-    #[case::start(
-        "start transaction isolation level serializable;",
-        Class::TransactionControl
-    )]
+    #[case::start("start transaction isolation level serializable;", Class::TransactionControl)]
     #[case::rollback_to("ROLLBACK TO SAVEPOINT x", Class::TransactionControl)]
-    #[case::index_concurrently(
-        "CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)",
-        Class::NeedsNoTransaction
-    )]
+    #[case::index_concurrently("CREATE UNIQUE INDEX CONCURRENTLY i ON t (a)", Class::NeedsNoTransaction)]
     #[case::an_index_called_concurrently("CREATE INDEX \"concurrently\" ON t (a)", Class::Ordinary)]
     #[case::reindex_table("REINDEX TABLE t", Class::Ordinary)]
     #[case::reindex_option("REINDEX (CONCURRENTLY) TABLE t", Class::NeedsNoTransaction)]

@@ -77,8 +77,7 @@ fn decode(bytes: Vec<u8>) -> Result<String, (&'static str, usize, &'static str)>
     let text = match bytes[..] {
         [0xff, 0xfe, ..] => wide(u16::from_le_bytes)?,
         [0xfe, 0xff, ..] => wide(u16::from_be_bytes)?,
-        _ => String::from_utf8(bytes)
-            .map_err(|error| ("invalid UTF-8", error.utf8_error().valid_up_to(), UTF8))?,
+        _ => String::from_utf8(bytes).map_err(|error| ("invalid UTF-8", error.utf8_error().valid_up_to(), UTF8))?,
     };
     match text.find('\0') {
         Some(offset) => Err(("a NUL character, which no SQL text can hold,", offset, UTF8)),
@@ -88,9 +87,7 @@ fn decode(bytes: Vec<u8>) -> Result<String, (&'static str, usize, &'static str)>
 
 fn unreadable(path: &Path, source: std::io::Error) -> ScriptError {
     match source.kind() {
-        std::io::ErrorKind::NotFound => ScriptError::Missing {
-            path: path.to_owned(),
-        },
+        std::io::ErrorKind::NotFound => ScriptError::Missing { path: path.to_owned() },
         _ => ScriptError::Read {
             path: path.to_owned(),
             source,
@@ -117,9 +114,7 @@ fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, ScriptError> {
 }
 
 fn no_sql(path: &Path, entries: &[(String, PathBuf)], undo_only: bool) -> ScriptError {
-    let below = entries
-        .iter()
-        .find(|(_, entry)| entry.is_dir() && files(entry).is_ok());
+    let below = entries.iter().find(|(_, entry)| entry.is_dir() && files(entry).is_ok());
     let found = match (entries.is_empty(), undo_only) {
         (true, _) => "the folder is empty",
         (false, true) => "it only holds files that undo migrations",
@@ -137,9 +132,7 @@ fn no_sql(path: &Path, entries: &[(String, PathBuf)], undo_only: bool) -> Script
 }
 
 fn is_sql(name: &str) -> bool {
-    name.len() > 4
-        && name.is_char_boundary(name.len() - 4)
-        && name[name.len() - 4..].eq_ignore_ascii_case(".sql")
+    name.len() > 4 && name.is_char_boundary(name.len() - 4) && name[name.len() - 4..].eq_ignore_ascii_case(".sql")
 }
 
 /// Whether a file of this name takes a migration back.
@@ -147,9 +140,7 @@ fn undoes(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
     let stem = &lower[..lower.len() - 4];
     stem == "down"
-        || ["down.", "down_", "down-"]
-            .iter()
-            .any(|start| stem.starts_with(start))
+        || ["down.", "down_", "down-"].iter().any(|start| stem.starts_with(start))
         || [".down", "_down", "-down", ".undo"]
             .iter()
             .any(|end| stem.ends_with(end))
@@ -158,15 +149,10 @@ fn undoes(name: &str) -> bool {
 
 /// The letter of `V1_2__name.sql`, `U1__name.sql`, `B1__name.sql` and `R__name.sql`.
 fn flyway(name: &str) -> Option<char> {
-    let letter = name
-        .chars()
-        .next()
-        .filter(|c| matches!(c, 'V' | 'U' | 'B' | 'R'))?;
+    let letter = name.chars().next().filter(|c| matches!(c, 'V' | 'U' | 'B' | 'R'))?;
     let (version, _) = name[1..].split_once("__")?;
     let numbered = version.starts_with(|c: char| c.is_ascii_digit())
-        && version
-            .chars()
-            .all(|c| c.is_ascii_digit() || c == '.' || c == '_');
+        && version.chars().all(|c| c.is_ascii_digit() || c == '.' || c == '_');
     (numbered != (letter == 'R') && (numbered || version.is_empty())).then_some(letter)
 }
 
@@ -177,9 +163,7 @@ fn order(a: &str, b: &str) -> Ordering {
     repeatable(a)
         .cmp(&repeatable(b))
         .then_with(|| match (version(a), version(b)) {
-            (Some((prefix_a, version_a, rest_a)), Some((prefix_b, version_b, rest_b)))
-                if prefix_a == prefix_b =>
-            {
+            (Some((prefix_a, version_a, rest_a)), Some((prefix_b, version_b, rest_b))) if prefix_a == prefix_b => {
                 version_a
                     .cmp(&version_b)
                     .then_with(|| rest_a.cmp(rest_b))
@@ -205,9 +189,8 @@ fn version(name: &str) -> Option<Version<'_>> {
         version.push((number.len(), number));
         rest = &rest[digits..];
         // Only Flyway has versions of several parts: `V1_2__x`, while elsewhere `1_2` is a version and a name.
-        let separated = !prefix.is_empty()
-            && rest.starts_with(['.', '_'])
-            && rest[1..].starts_with(|c: char| c.is_ascii_digit());
+        let separated =
+            !prefix.is_empty() && rest.starts_with(['.', '_']) && rest[1..].starts_with(|c: char| c.is_ascii_digit());
         if !separated {
             return Some((prefix, version, rest));
         }
@@ -245,19 +228,10 @@ pub(super) fn mark(comment: &str) -> Option<Mark> {
         "//@undo",
         "@undo",
         "rambler down",
-    ]) || matches!(
-        body.as_str(),
-        "down migration" | "create above / drop below"
-    ) {
-        Some(Mark::Down)
-    } else if begins(&[
-        "migrate:up",
-        "+goose up",
-        "+migrate up",
-        "!ups",
-        "rambler up",
-    ]) || body == "up migration"
+    ]) || matches!(body.as_str(), "down migration" | "create above / drop below")
     {
+        Some(Mark::Down)
+    } else if begins(&["migrate:up", "+goose up", "+migrate up", "!ups", "rambler up"]) || body == "up migration" {
         Some(Mark::Up)
     } else {
         match body.as_str() {
@@ -311,9 +285,7 @@ mod tests {
     fn decodes(#[case] bytes: &[u8], #[case] expected: Result<&str, (&str, usize)>) {
         let decoded = decode(bytes.to_vec());
         assert_eq!(
-            decoded
-                .as_deref()
-                .map_err(|&(problem, offset, _)| (problem, offset)),
+            decoded.as_deref().map_err(|&(problem, offset, _)| (problem, offset)),
             expected
         );
     }

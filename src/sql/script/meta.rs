@@ -64,10 +64,7 @@ const REFUSED: &[(&str, &str)] = &[
         "copy",
         "it reads or writes a file of psql's machine; use `COPY ... FROM stdin` with the rows in the script",
     ),
-    (
-        "crosstabview",
-        "it only shows a result; end the statement with `;`",
-    ),
+    ("crosstabview", "it only shows a result; end the statement with `;`"),
     ("e", "it opens an editor; leave it out"),
     ("edit", "it opens an editor; leave it out"),
     ("ef", "it opens an editor; leave it out"),
@@ -76,10 +73,7 @@ const REFUSED: &[(&str, &str)] = &[
         "gdesc",
         "it describes a result without running the statement; leave it out",
     ),
-    (
-        "getenv",
-        "it reads psql's environment; use `\\set` with the value",
-    ),
+    ("getenv", "it reads psql's environment; use `\\set` with the value"),
     (
         "gexec",
         "it runs what a query returns; write those statements out, or use a DO block with EXECUTE",
@@ -88,19 +82,13 @@ const REFUSED: &[(&str, &str)] = &[
         "gset",
         "it needs the query's result while the script is read; use `\\set` with the value, or a DO block",
     ),
-    (
-        "password",
-        "it asks for a password; use ALTER ROLE ... PASSWORD",
-    ),
+    ("password", "it asks for a password; use ALTER ROLE ... PASSWORD"),
     (
         "prompt",
         "it asks the person at the keyboard; use `\\set` with the value",
     ),
     ("w", "it writes a file; leave it out"),
-    (
-        "watch",
-        "it runs a query again and again; end the statement with `;`",
-    ),
+    ("watch", "it runs a query again and again; end the statement with `;`"),
     ("write", "it writes a file; leave it out"),
 ];
 
@@ -126,10 +114,7 @@ impl Scanner<'_, '_> {
         let command = body[..length].to_owned();
         self.at += 1 + length;
         let evaluate = match command.as_str() {
-            "elif" => self
-                .branches
-                .last()
-                .is_some_and(|branch| branch.outer && !branch.taken),
+            "elif" => self.branches.last().is_some_and(|branch| branch.outer && !branch.taken),
             _ => self.is_active(),
         };
         let arguments = self.arguments(start, &command, evaluate)?;
@@ -140,12 +125,7 @@ impl Scanner<'_, '_> {
         }
     }
 
-    fn carry_out(
-        &mut self,
-        start: usize,
-        command: &str,
-        arguments: Vec<String>,
-    ) -> Result<(), ScriptError> {
+    fn carry_out(&mut self, start: usize, command: &str, arguments: Vec<String>) -> Result<(), ScriptError> {
         match command {
             "i" | "include" => self.include(start, command, arguments, false),
             "ir" | "include_relative" => self.include(start, command, arguments, true),
@@ -244,25 +224,18 @@ impl Scanner<'_, '_> {
         }
         match self.reader.file(&path) {
             // What is wrong inside the file says so itself; what is wrong with the file needs the line that names it.
-            Err(
-                source @ (ScriptError::Missing { .. }
-                | ScriptError::Read { .. }
-                | ScriptError::NotText { .. }),
-            ) => Err(ScriptError::Include {
-                at,
-                path,
-                source: Box::new(source),
-            }),
+            Err(source @ (ScriptError::Missing { .. } | ScriptError::Read { .. } | ScriptError::NotText { .. })) => {
+                Err(ScriptError::Include {
+                    at,
+                    path,
+                    source: Box::new(source),
+                })
+            }
             result => result,
         }
     }
 
-    fn conditional(
-        &mut self,
-        start: usize,
-        command: &str,
-        arguments: &[String],
-    ) -> Result<(), ScriptError> {
+    fn conditional(&mut self, start: usize, command: &str, arguments: &[String]) -> Result<(), ScriptError> {
         if command == "if" {
             let outer = self.is_active();
             let active = outer && self.condition(start, command, arguments)?;
@@ -287,10 +260,7 @@ impl Scanner<'_, '_> {
             return Ok(());
         }
         if branch.last {
-            return self.malformed(
-                start,
-                format!("`\\{command}` comes after `\\else`; move it before"),
-            );
+            return self.malformed(start, format!("`\\{command}` comes after `\\else`; move it before"));
         }
         let open = branch.outer && !branch.taken;
         let active = open && (command == "else" || self.condition(start, command, arguments)?);
@@ -302,29 +272,21 @@ impl Scanner<'_, '_> {
         Ok(())
     }
 
-    fn condition(
-        &mut self,
-        start: usize,
-        command: &str,
-        arguments: &[String],
-    ) -> Result<bool, ScriptError> {
+    fn condition(&mut self, start: usize, command: &str, arguments: &[String]) -> Result<bool, ScriptError> {
         let expression = arguments.join(" ");
         match boolean(&expression) {
             Some(value) => Ok(value),
             None => self.malformed(
                 start,
-                format!("`\\{command} {expression}` is neither true nor false; write one, or `\\set` the variable before"),
+                format!(
+                    "`\\{command} {expression}` is neither true nor false; write one, or `\\set` the variable before"
+                ),
             ),
         }
     }
 
     /// The arguments of a meta-command: up to the end of the line or the next backslash.
-    fn arguments(
-        &mut self,
-        start: usize,
-        command: &str,
-        evaluate: bool,
-    ) -> Result<Vec<String>, ScriptError> {
+    fn arguments(&mut self, start: usize, command: &str, evaluate: bool) -> Result<Vec<String>, ScriptError> {
         let mut arguments = Vec::new();
         let mut current: Option<String> = None;
         while let Some(c) = self.text[self.at..].chars().next() {
@@ -346,8 +308,7 @@ impl Scanner<'_, '_> {
                 }
                 ':' if evaluate => {
                     let reference = Reference::at(&self.text[self.at..]);
-                    let value = reference
-                        .and_then(|(reference, length)| Some((self.value(&reference)?.0, length)));
+                    let value = reference.and_then(|(reference, length)| Some((self.value(&reference)?.0, length)));
                     let (value, length) = value.unwrap_or_else(|| (":".to_owned(), 1));
                     self.at += length;
                     current.get_or_insert_default().push_str(&value);
@@ -364,13 +325,7 @@ impl Scanner<'_, '_> {
 
     /// A quoted part of an argument. It ends on its line, or psql would complain; for commands that are passed over, an
     /// apostrophe in running text (`\echo don't`) reads to the end of the line.
-    fn quoted(
-        &mut self,
-        start: usize,
-        command: &str,
-        quote: char,
-        evaluate: bool,
-    ) -> Result<String, ScriptError> {
+    fn quoted(&mut self, start: usize, command: &str, quote: char, evaluate: bool) -> Result<String, ScriptError> {
         if quote == '`' && evaluate && !QUIET.contains(&command) {
             self.refuse(
                 start,
@@ -390,8 +345,7 @@ impl Scanner<'_, '_> {
                 }
                 self.at += at + 1;
                 // psql keeps double quotes: only some commands take them for the quotes of a name.
-                let keep =
-                    quote == '"' && !matches!(command, "i" | "ir" | "include" | "include_relative");
+                let keep = quote == '"' && !matches!(command, "i" | "ir" | "include" | "include_relative");
                 return Ok(if keep { format!("\"{out}\"") } else { out });
             }
             match (c, quote) {
@@ -408,9 +362,7 @@ impl Scanner<'_, '_> {
         if evaluate && !QUIET.contains(&command) {
             return self.malformed(
                 start,
-                format!(
-                    "an argument of `\\{command}` opens `{quote}` and does not close it on its line"
-                ),
+                format!("an argument of `\\{command}` opens `{quote}` and does not close it on its line"),
             );
         }
         self.at += line.len();
@@ -422,7 +374,5 @@ impl Scanner<'_, '_> {
 fn is_describe(command: &str) -> bool {
     command.starts_with('d')
         && command.len() <= 6
-        && command
-            .chars()
-            .all(|c| c.is_ascii_alphabetic() || "+S".contains(c))
+        && command.chars().all(|c| c.is_ascii_alphabetic() || "+S".contains(c))
 }

@@ -222,11 +222,7 @@ impl Scanner<'_, '_> {
     fn token(&mut self) -> Result<(), ScriptError> {
         let token = match lex::token(self.text, self.at, self.reader.standard_strings) {
             Ok(token) => token,
-            Err(Unterminated {
-                what,
-                closer,
-                start,
-            }) => return Err(unterminated(self.origin(start), what, &closer)),
+            Err(Unterminated { what, closer, start }) => return Err(unterminated(self.origin(start), what, &closer)),
         };
         if token.kind == TokenKind::LineComment && self.opens_line(token.range.start) {
             match mark(&self.text[token.range.clone()]) {
@@ -246,12 +242,7 @@ impl Scanner<'_, '_> {
     }
 
     /// Adds a token to the statement; `source` is where it stands if it is not from the file's own text.
-    fn take(
-        &mut self,
-        text: &str,
-        token: &Token,
-        source: Option<usize>,
-    ) -> Result<(), ScriptError> {
+    fn take(&mut self, text: &str, token: &Token, source: Option<usize>) -> Result<(), ScriptError> {
         let trivia = token.kind.is_trivia();
         let raw = &text[token.range.clone()];
         if self.statement.origin.is_none() && (trivia || raw == ";") {
@@ -344,9 +335,7 @@ impl Scanner<'_, '_> {
         let rest = &self.text[self.at..];
         let (line, below) = rest.split_once('\n').unwrap_or((rest, ""));
         if !line.trim().is_empty() && !line.trim_start().starts_with("--") {
-            let problem =
-                "nothing may follow `COPY ... FROM stdin;` on its line; move it below the rows"
-                    .to_owned();
+            let problem = "nothing may follow `COPY ... FROM stdin;` on its line; move it below the rows".to_owned();
             return Err(ScriptError::Malformed {
                 at: self.origin(self.at),
                 problem,
@@ -360,19 +349,12 @@ impl Scanner<'_, '_> {
             }
             length += line.len();
         }
-        Err(unterminated(
-            statement.clone(),
-            "a block of COPY rows",
-            "\\.",
-        ))
+        Err(unterminated(statement.clone(), "a block of COPY rows", "\\."))
     }
 
     /// Old dumps turn `standard_conforming_strings` off, and then a backslash may hide a quote.
     fn note_string_setting(&mut self, text: &str) {
-        if !text
-            .get(..3)
-            .is_some_and(|word| word.eq_ignore_ascii_case("set"))
-        {
+        if !text.get(..3).is_some_and(|word| word.eq_ignore_ascii_case("set")) {
             return;
         }
         let words: Vec<String> = lex::significant(text)
@@ -425,10 +407,7 @@ impl Scanner<'_, '_> {
     pub(super) fn value(&self, reference: &Reference) -> Option<(String, bool)> {
         let value = self.reader.variables.get(&reference.name);
         match reference.form {
-            Form::Test => Some((
-                if value.is_some() { "TRUE" } else { "FALSE" }.to_owned(),
-                false,
-            )),
+            Form::Test => Some((if value.is_some() { "TRUE" } else { "FALSE" }.to_owned(), false)),
             Form::Plain => Some((value?.clone(), true)),
             Form::Literal => Some((quote::literal(value?), false)),
             // psql always quotes here, so that capitals are kept.
@@ -519,10 +498,7 @@ impl Reference {
 }
 
 fn copies_from_stdin(text: &str) -> bool {
-    if !text
-        .get(..4)
-        .is_some_and(|word| word.eq_ignore_ascii_case("copy"))
-    {
+    if !text.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("copy")) {
         return false;
     }
     let mut depth = 0usize;

@@ -174,11 +174,7 @@ fn another_database_is_refused_by_name() {
 fn check_place(sql: &str, step: usize, needle: &str, expected: (u32, u32)) {
     let step = &read_text("t.sql", sql).expect("a readable script")[step];
     let at = step.text.find(needle).expect("the needle");
-    assert_eq!(
-        locate(step, step.text[..at].chars().count() + 1),
-        expected,
-        "{step:?}"
-    );
+    assert_eq!(locate(step, step.text[..at].chars().count() + 1), expected, "{step:?}");
 }
 
 #[test]
@@ -253,18 +249,13 @@ fn folders_give_their_migrations_in_order() {
 #[test]
 fn folders_without_sql_and_missing_files_say_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
-    let say = |path: PathBuf| {
-        read_paths(&[path])
-            .expect_err("nothing to read")
-            .to_string()
-    };
+    let say = |path: PathBuf| read_paths(&[path]).expect_err("nothing to read").to_string();
     assert!(say(folder.path().to_owned()).contains("the folder is empty"));
     std::fs::create_dir(folder.path().join("migrations")).expect("a folder");
     std::fs::write(folder.path().join("migrations/1.sql"), "a;").expect("a file");
     let message = say(folder.path().to_owned());
     assert!(
-        message.contains("no file in it ends in `.sql`")
-            && message.contains("migrations` does hold SQL"),
+        message.contains("no file in it ends in `.sql`") && message.contains("migrations` does hold SQL"),
         "{message}"
     );
     assert!(say(folder.path().join("x.sql")).contains("there is no such file or folder"));
