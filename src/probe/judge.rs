@@ -565,7 +565,11 @@ impl<'a> Judge<'a> {
                 continue;
             };
             let extra = after.beyond(before);
-            let gained = self.trial.foreign_among(relation, &extra);
+            let mut gained = self.trial.foreign_among(relation, &extra);
+            if !relation.kind.holds_rows() {
+                // Not what the statement itself put there.
+                gained.retain(|row| self.trial.has_stored_value(row, &act.sql));
+            }
             if gained.is_empty() {
                 continue;
             }

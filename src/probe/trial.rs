@@ -131,6 +131,10 @@ impl<'a> Trial<'a> {
                     return false;
                 };
                 let tenants = self.tenant_values(table, &c.row);
+                // Asking to belong is no harm in itself: what the row opens is looked at.
+                if self.classes.is_membership(table) && self.names_user_of_a(table, &c.row) {
+                    return false;
+                }
                 !tenants.is_empty()
                     && !tenants.contains(&self.a.keys.tenant)
                     && tenants.iter().any(|t| foreign_keys.contains(&t))
@@ -177,6 +181,15 @@ impl<'a> Trial<'a> {
             .collect()
     }
 
+    fn names_user_of_a(&self, table: &Relation, row: &[Option<String>]) -> bool {
+        table.columns.iter().zip(row).any(|(c, v)| {
+            self.classes
+                .class(table.oid, &c.name)
+                .is_some_and(|(class, _)| class == Class::User)
+                && v.as_deref() == Some(self.a.keys.user.as_str())
+        })
+    }
+
     /// Whether some column says plainly which tenant a row belongs to.
     pub fn says_tenant(&self, table: &Relation) -> bool {
         table
@@ -210,6 +223,20 @@ impl<'a> Trial<'a> {
         row.iter()
             .flatten()
             .any(|v| needles.iter().any(|n| v.contains(n)) || *v == self.b.keys.tenant)
+    }
+
+    /// Whether a row holds a text that B's rows hold, beyond what a statement names.
+    pub fn has_stored_value(&self, row: &[Option<String>], statement: &str) -> bool {
+        let canary = &self.b.keys.canary;
+        row.iter()
+            .flatten()
+            .filter(|v| v.contains(canary.as_str()) && !statement.contains(v.as_str()))
+            .any(|v| {
+                self.b
+                    .rows
+                    .iter()
+                    .any(|r| r.values.values().flatten().any(|stored| stored == v))
+            })
     }
 
     /// B's rows of a table (a partition's through its own name) as the session would see them.

@@ -321,6 +321,7 @@ mod tests {
         let read = |path: &[&str]| SettingRead {
             name: CLAIMS.to_owned(),
             path: path.iter().map(|p| (*p).to_owned()).collect(),
+            cast: None,
         };
         let settings = settings_of(
             &[read(&["sub"]), read(&["app_metadata", "tenant_id"])],

@@ -181,7 +181,8 @@ impl Run<'_> {
             return Ok(());
         }
         let mut classes = Classes::infer(self.catalog, sessions, &self.request.tenancy);
-        let fixed = self.role_pairs(sessions)?;
+        let mut fixed = self.role_pairs(sessions)?;
+        let (given, only) = classes.given_keys(self.catalog);
         let mut prepared: Vec<(&Session, Privileges)> = Vec::new();
         for session in sessions {
             let role = fixed
@@ -207,8 +208,18 @@ impl Run<'_> {
             .key_type(self.catalog, Class::User)
             .map_or(KeyType::Uuid, |t| KeyType::of(&t));
         let common = keys::common(tenant, user);
+        let roles_are_keys = !fixed.is_empty();
+        if fixed.is_empty()
+            && let [a, b, ..] = given.as_slice()
+        {
+            fixed = vec![(a.clone(), b.clone()), (b.clone(), a.clone())];
+        }
+        let mut pairs = keys::pairs(tenant, user, &fixed);
+        if !fixed.is_empty() && !roles_are_keys && !only {
+            pairs.extend(keys::pairs(tenant, user, &[]));
+        }
         for group in by_setup(&prepared) {
-            for (at, pair) in keys::pairs(tenant, user, &fixed).iter().enumerate() {
+            for (at, pair) in pairs.iter().enumerate() {
                 let setting = Setting {
                     catalog: self.catalog,
                     classes: &classes,
@@ -238,7 +249,7 @@ impl Run<'_> {
         }
         progress("leftovers after COMMIT");
         let sessions: Vec<(&Session, &Privileges)> = prepared.iter().map(|(s, p)| (*s, p)).collect();
-        if let Some(pair) = keys::pairs(tenant, user, &fixed).into_iter().next() {
+        if let Some(pair) = pairs.into_iter().next() {
             self.hits
                 .extend(commit::leftovers(conn, self.catalog, &classes, &sessions, &pair, &common, base_tenant).await?);
         }
@@ -305,11 +316,16 @@ impl Run<'_> {
                     .is_some_and(|p| !p.insert.is_empty() || !p.update.is_empty() || p.delete)
             })
         };
+        let readable = |t: &Relation| {
+            sessions
+                .iter()
+                .any(|(_, p)| p.relations.get(&t.oid).is_some_and(|p| !p.select.is_empty()))
+        };
         self.catalog
             .tables()
             .filter(|t| {
                 let declared = self.request.tenancy.shared.iter().any(|name| is_named(t, name));
-                declared || (!owned.contains(&t.oid) && !writable(t))
+                declared || (!owned.contains(&t.oid) && readable(t) && !writable(t) && !classes.is_guarded(t.oid))
             })
             .map(|t| t.oid)
             .collect()

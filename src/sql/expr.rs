@@ -15,15 +15,19 @@ pub struct SettingRead {
     pub name: String,
     /// Path in JSON, such as `["app_metadata", "tenant_id"]`.
     pub path: Vec<String>,
+    /// The type it is cast to, where that says what it holds.
+    pub cast: Option<String>,
 }
 
 /// A function call, or a relation, as named.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Named {
     /// Schema, where given.
     pub schema: Option<String>,
     /// Name.
     pub name: String,
+    /// Path into the JSON that a call returns.
+    pub path: Vec<String>,
 }
 
 /// A column reference.
@@ -35,6 +39,8 @@ pub struct ColumnRef {
     pub relation: Option<String>,
     /// Its name.
     pub name: String,
+    /// Path into it, where it is JSON.
+    pub path: Vec<String>,
 }
 
 /// What one side of a comparison is, seen through casts, parentheses and wrapping functions.
@@ -272,6 +278,7 @@ impl Reader {
             self.facts.relations.push(Named {
                 schema,
                 name: name.clone(),
+                path: Vec::new(),
             });
         }
     }
@@ -282,12 +289,37 @@ impl Reader {
             _ => positive,
         };
         match node.kind() {
+            SyntaxKind::CAST_EXPR => {
+                if let Some(read) = self.setting(node) {
+                    self.facts.settings.push(read);
+                    return;
+                }
+            }
             SyntaxKind::BIN_EXPR => {
                 if let Some(read) = self.setting(node) {
                     self.facts.settings.push(read);
                     return;
                 }
+                if let Some(call) = self.call_place(node) {
+                    self.facts.calls.push(call);
+                    return;
+                }
                 self.comparison(node, positive);
+            }
+            SyntaxKind::BETWEEN_EXPR => {
+                let sides: Vec<SyntaxNode> = node.children().collect();
+                if let [subject, bounds @ ..] = sides.as_slice() {
+                    for bound in bounds {
+                        let (left, right) = (self.operand(subject), self.operand(bound));
+                        let op = "BETWEEN".to_owned();
+                        self.facts.comparisons.push(Comparison {
+                            left,
+                            op,
+                            right,
+                            positive,
+                        });
+                    }
+                }
             }
             SyntaxKind::POSTFIX_EXPR => {
                 if let Some(inner) = node.children().next() {
@@ -310,6 +342,7 @@ impl Reader {
                     self.facts.settings.push(read);
                     return;
                 }
+                self.matching_call(node, positive);
                 if let Some(call) = call_name(node) {
                     self.facts.calls.push(call);
                 }
@@ -318,6 +351,38 @@ impl Reader {
         }
         for child in node.children() {
             self.walk(&child, positive);
+        }
+    }
+
+    /// A function that matches a column with an identity is a comparison: `starts_with(key, current_setting('x'))`.
+    fn matching_call(&mut self, node: &SyntaxNode, positive: bool) {
+        if call_name(node).is_some_and(|call| !is_wrapper(&call.name)) {
+            return;
+        }
+        let arguments: Vec<SyntaxNode> = match node.children().find(|n| n.kind() == SyntaxKind::ARG_LIST) {
+            Some(list) => list.children().filter_map(|a| a.children().next()).collect(),
+            None => node.children().flat_map(|n| n.children()).collect(),
+        };
+        let operands: Vec<Operand> = match arguments.as_slice() {
+            [lone] if lone.kind() == SyntaxKind::BIN_EXPR => lone
+                .children()
+                .filter(|n| !is_operator(n.kind()))
+                .map(|n| self.operand(&n))
+                .collect(),
+            all => all.iter().map(|n| self.operand(n)).collect(),
+        };
+        let column = operands.iter().find(|o| matches!(o.kind, OperandKind::Column(_)));
+        let identity = operands
+            .iter()
+            .find(|o| matches!(o.kind, OperandKind::Setting(_) | OperandKind::Call(_)));
+        if let (Some(left), Some(right)) = (column, identity) {
+            let (left, right) = (left.clone(), right.clone());
+            self.facts.comparisons.push(Comparison {
+                left,
+                op: "match".to_owned(),
+                right,
+                positive,
+            });
         }
     }
 
@@ -372,17 +437,10 @@ impl Reader {
                 None => text(),
             },
             // A sub-select of one expression without FROM is that expression: `(SELECT auth.uid())`.
-            SyntaxKind::SELECT => {
-                let has_from = node.children().any(|n| n.kind() == SyntaxKind::FROM_CLAUSE);
-                let target = node
-                    .descendants()
-                    .find(|n| n.kind() == SyntaxKind::TARGET)
-                    .and_then(|n| n.children().next());
-                match target {
-                    Some(inner) if !has_from => self.classify(&inner, wrapped_in),
-                    Some(_) | None => text(),
-                }
-            }
+            SyntaxKind::SELECT => match lone_target(node) {
+                Some(inner) => self.classify(&inner, wrapped_in),
+                None => text(),
+            },
             SyntaxKind::LITERAL => literal(node).map_or_else(text, OperandKind::Literal),
             SyntaxKind::ARRAY_EXPR | SyntaxKind::TUPLE_EXPR => {
                 let items: Vec<OperandKind> = node.children().map(|n| self.classify(&n, &mut Vec::new())).collect();
@@ -412,17 +470,30 @@ impl Reader {
                         qualifier: Some(qualifier.clone()),
                         relation: self.aliases.get(qualifier).cloned(),
                         name: name.clone(),
+                        path: Vec::new(),
                     }),
                     [name] => OperandKind::Column(ColumnRef {
                         qualifier: None,
                         relation: None,
                         name: name.clone(),
+                        path: Vec::new(),
                     }),
                     [] => text(),
                 }
             }
             SyntaxKind::BIN_EXPR => {
+                if let Some(call) = self.call_place(node) {
+                    return OperandKind::Call(call);
+                }
                 let sides: Vec<SyntaxNode> = node.children().filter(|n| !is_operator(n.kind())).collect();
+                if let [left, right] = sides.as_slice()
+                    && let Some(keys) = json_keys(&operator(node), right)
+                    && let OperandKind::Column(mut column) = self.classify(left, wrapped_in)
+                {
+                    column.path.extend(keys);
+                    wrapped_in.push("json".to_owned());
+                    return OperandKind::Column(column);
+                }
                 let mut found = text();
                 for side in &sides {
                     let inner = self.classify(side, &mut Vec::new());
@@ -486,7 +557,16 @@ impl Reader {
     /// `current_setting('x')`, and places in it by JSON operators.
     fn setting(&self, node: &SyntaxNode) -> Option<SettingRead> {
         match node.kind() {
-            SyntaxKind::PAREN_EXPR | SyntaxKind::CAST_EXPR => self.setting(&node.children().next()?),
+            SyntaxKind::PAREN_EXPR => self.setting(&node.children().next()?),
+            SyntaxKind::CAST_EXPR => {
+                let mut read = self.setting(&node.children().next()?)?;
+                let cast = node.children().last().map(|t| t.text().to_string());
+                if read.cast.is_none() {
+                    read.cast = cast.filter(|t| !matches!(t.as_str(), "text" | "json" | "jsonb"));
+                }
+                Some(read)
+            }
+            SyntaxKind::SELECT => self.setting(&lone_target(node)?),
             SyntaxKind::CALL_EXPR => {
                 let call = call_name(node)?;
                 let arguments = node.children().find(|n| n.kind() == SyntaxKind::ARG_LIST)?;
@@ -499,6 +579,7 @@ impl Reader {
                         Some(SettingRead {
                             name: unquote(name.text()).to_lowercase(),
                             path: Vec::new(),
+                            cast: None,
                         })
                     }
                     "nullif" | "coalesce" => self.setting(&first),
@@ -520,18 +601,64 @@ impl Reader {
                 let sides: Vec<SyntaxNode> = node.children().filter(|n| !is_operator(n.kind())).collect();
                 let [left, right] = sides.as_slice() else { return None };
                 let mut read = self.setting(left)?;
-                let key = right.descendants().find_map(|n| literal(&n))?;
-                match op.as_str() {
-                    "->" | "->>" => read.path.push(key),
-                    "#>" | "#>>" => read
-                        .path
-                        .extend(key.trim_matches(['{', '}']).split(',').map(|p| p.trim().to_owned())),
-                    _ => return None,
-                }
+                read.path.extend(json_keys(&op, right)?);
                 Some(read)
             }
             _ => None,
         }
+    }
+
+    /// A place in the JSON that a function returns: `auth.jwt() ->> 'sub'`.
+    fn call_place(&self, node: &SyntaxNode) -> Option<Named> {
+        match node.kind() {
+            SyntaxKind::PAREN_EXPR | SyntaxKind::CAST_EXPR => self.call_place(&node.children().next()?),
+            SyntaxKind::SELECT => self.call_place(&lone_target(node)?),
+            SyntaxKind::CALL_EXPR => {
+                let call = call_name(node)?;
+                match call.name.as_str() {
+                    "nullif" | "coalesce" => {
+                        let arguments = node.children().find(|n| n.kind() == SyntaxKind::ARG_LIST)?;
+                        self.call_place(&arguments.children().next()?.children().next()?)
+                    }
+                    _ => Some(call),
+                }
+            }
+            SyntaxKind::BIN_EXPR => {
+                let sides: Vec<SyntaxNode> = node.children().filter(|n| !is_operator(n.kind())).collect();
+                let [left, right] = sides.as_slice() else { return None };
+                let keys = json_keys(&operator(node), right)?;
+                let mut call = self.call_place(left)?;
+                call.path.extend(keys);
+                Some(call)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The one expression of a sub-select without FROM.
+fn lone_target(node: &SyntaxNode) -> Option<SyntaxNode> {
+    if node.children().any(|n| n.kind() == SyntaxKind::FROM_CLAUSE) {
+        return None;
+    }
+    node.descendants()
+        .find(|n| n.kind() == SyntaxKind::TARGET)?
+        .children()
+        .next()
+}
+
+/// Keys that a JSON operator goes down by.
+fn json_keys(op: &str, right: &SyntaxNode) -> Option<Vec<String>> {
+    let key = right.descendants().find_map(|n| literal(&n))?;
+    match op {
+        "->" | "->>" => Some(vec![key]),
+        "#>" | "#>>" => Some(
+            key.trim_matches(['{', '}'])
+                .split(',')
+                .map(|p| p.trim().to_owned())
+                .collect(),
+        ),
+        _ => None,
     }
 }
 
@@ -602,6 +729,7 @@ fn call_name(node: &SyntaxNode) -> Option<Named> {
     Some(Named {
         schema: parts.pop(),
         name,
+        path: Vec::new(),
     })
 }
 
@@ -728,6 +856,7 @@ mod tests {
         OperandKind::Setting(SettingRead {
             name: name.to_owned(),
             path: path.iter().map(|p| (*p).to_owned()).collect(),
+            cast: None,
         })
     }
 
@@ -736,7 +865,9 @@ mod tests {
         let found =
             only_comparison("(tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)");
         assert_eq!(found.op, "=");
-        assert_eq!(found.right.kind, setting("app.tenant_id", &[]));
+        assert!(
+            matches!(&found.right.kind, OperandKind::Setting(s) if s.name == "app.tenant_id" && s.cast.as_deref() == Some("uuid"))
+        );
         assert!(matches!(&found.left.kind, OperandKind::Column(c) if c.name == "tenant_id"));
     }
 

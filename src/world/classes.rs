@@ -47,6 +47,8 @@ pub enum Form {
     Whole,
     /// The key is compared with a part of the column, or with a pattern.
     Embedded,
+    /// The column is a number computed from the key: a range of ids a tenant.
+    Scaled,
 }
 
 type ColumnKey = (u32, String);
@@ -64,6 +66,9 @@ pub struct Classes {
     null_tested: BTreeSet<ColumnKey>,
     null_preferred: BTreeSet<ColumnKey>,
     with_now: BTreeSet<ColumnKey>,
+    json: BTreeMap<ColumnKey, BTreeMap<Vec<String>, Option<Class>>>,
+    casts: BTreeMap<Class, String>,
+    guarded: BTreeSet<u32>,
     roots: BTreeSet<u32>,
     shared: BTreeSet<u32>,
     authorities: BTreeSet<u32>,
@@ -130,6 +135,20 @@ impl Classes {
         self.shared.contains(&relation)
     }
 
+    /// Places in a JSON column that something reads, and whose key they are compared with.
+    pub fn json_places(&self, relation: u32, column: &str) -> impl Iterator<Item = (&[String], Option<Class>)> {
+        self.json
+            .get(&(relation, column.to_owned()))
+            .into_iter()
+            .flatten()
+            .map(|(path, class)| (path.as_slice(), *class))
+    }
+
+    /// Whether a policy of the table asks who the session is: its rows are somebody's.
+    pub fn is_guarded(&self, relation: u32) -> bool {
+        self.guarded.contains(&relation)
+    }
+
     /// Declares tables as shared.
     pub fn set_shared(&mut self, shared: BTreeSet<u32>) {
         self.shared = shared;
@@ -147,7 +166,47 @@ impl Classes {
                 *counts.entry(base).or_default() += 1;
             }
         }
-        counts.into_iter().max_by_key(|(_, n)| *n).map(|(t, _)| t.to_owned())
+        let commonest = counts.into_iter().max_by_key(|(_, n)| *n).map(|(t, _)| t.to_owned());
+        // Where no column is compared, a cast of the setting tells its type.
+        commonest.or_else(|| self.casts.get(&class).cloned())
+    }
+
+    /// Tenant keys that the schema itself lists: bounds of list partitions, labels of an enum. The flag says that there can
+    /// be no others.
+    pub fn given_keys(&self, catalog: &Catalog) -> (Vec<String>, bool) {
+        let mut keys: Vec<String> = Vec::new();
+        let mut only = false;
+        for table in catalog.tables() {
+            for name in self.columns_of(table, Class::Tenant) {
+                let Some(column) = table.column(&name) else { continue };
+                if column.labels.len() > 1 {
+                    keys.extend(column.labels.iter().cloned());
+                    only = true;
+                }
+                let is_list = table.partition_key.as_deref() == Some(&format!("LIST ({name})"));
+                if is_list {
+                    let partitions = catalog
+                        .tables()
+                        .filter(|t| t.is_partition && t.parents.contains(&table.oid));
+                    let bounds: Vec<&str> = partitions.filter_map(|t| t.partition_bound.as_deref()).collect();
+                    only |= !bounds.contains(&"DEFAULT");
+                    keys.extend(bounds.iter().flat_map(|b| super::values::literals(b)));
+                }
+            }
+        }
+        let mut seen = BTreeSet::new();
+        keys.retain(|k| seen.insert(k.clone()));
+        (keys, only)
+    }
+
+    /// Whether the table says who belongs to which tenant: a user and a tenant are its key.
+    pub fn is_membership(&self, table: &Relation) -> bool {
+        let class = |c: &String| self.class(table.oid, c).map(|(class, _)| class);
+        table.keys.iter().any(|k| {
+            !k.columns.is_empty()
+                && k.columns.iter().all(|c| class(c).is_some())
+                && k.columns.iter().any(|c| class(c) == Some(Class::User))
+        })
     }
 
     /// Whether any column carries the tenant or user.
@@ -166,13 +225,28 @@ impl Classes {
     }
 }
 
+/// What a function returns of identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Returned {
+    /// A key.
+    Key(Class),
+    /// A JSON setting, or a place in one.
+    Document(SettingRead),
+}
+
 struct Inference<'a> {
     catalog: &'a Catalog,
     tenancy: &'a Tenancy,
     sources: Vec<(Source, Class)>,
-    /// Class of what a function returns, by name: it reads an identity source, itself or through others.
-    helpers: HashMap<String, Class>,
+    /// What functions return, by name, where they read identity themselves or through others.
+    helpers: HashMap<String, Returned>,
     role_class: Option<Class>,
+    /// The role of the first session, where it is the same for all tenants.
+    role: Option<String>,
+    /// Names of columns that could not be resolved and are compared with identity.
+    unresolved: BTreeMap<String, Class>,
+    /// Tables that a trigger function's NEW and OLD stand for, while its body is read.
+    row_of: Vec<u32>,
     found: Classes,
     equal: UnionFind,
 }
@@ -185,6 +259,9 @@ impl<'a> Inference<'a> {
             sources: session_sources(sessions),
             helpers: HashMap::new(),
             role_class: sessions.iter().find_map(|s| Class::of_token(&s.role)),
+            role: sessions.first().map(|s| s.role.clone()).filter(|r| !r.contains('{')),
+            unresolved: BTreeMap::new(),
+            row_of: Vec::new(),
             found: Classes::default(),
             equal: UnionFind::default(),
         }
@@ -198,7 +275,15 @@ impl<'a> Inference<'a> {
         for relation in &catalog.relations {
             for policy in &relation.policies {
                 for text in [policy.using.as_deref(), policy.check.as_deref()].into_iter().flatten() {
-                    self.read(&expr::of_expression(text), Some(relation));
+                    let facts = expr::of_expression(text);
+                    let asks = !facts.settings.is_empty()
+                        || facts.calls.iter().any(|c| self.helpers.contains_key(&c.name))
+                        || text.to_uppercase().contains("_USER")
+                        || !facts.relations.is_empty();
+                    if asks {
+                        self.found.guarded.insert(relation.oid);
+                    }
+                    self.read(&facts, Some(relation));
                 }
             }
             for check in &relation.checks {
@@ -209,14 +294,14 @@ impl<'a> Inference<'a> {
             }
         }
         for function in &catalog.functions {
-            let facts = if function.language == "sql" {
-                expr::of_query(&function.body)
-            } else {
-                expr::of_plpgsql(&function.body)
-            };
+            let facts = of_body(function);
+            self.row_of = triggered_tables(catalog, function);
             self.read(&facts, None);
+            self.row_of.clear();
         }
         self.spread_classes();
+        self.read_setting_names();
+        self.adopt_membership_columns();
         self.spread_names();
         self.spread_classes();
         self.inherit();
@@ -226,42 +311,56 @@ impl<'a> Inference<'a> {
     }
 
     /// Functions that return an identity, to any depth.
-    fn find_helpers(&self) -> HashMap<String, Class> {
-        let mut helpers: HashMap<String, Class> = HashMap::new();
+    fn find_helpers(&mut self) -> HashMap<String, Returned> {
         let texts: Vec<(&str, Facts)> = self
             .catalog
             .functions
             .iter()
             .filter(|f| !f.is_trigger())
-            .map(|f| {
-                let facts = if f.language == "sql" {
-                    expr::of_query(&f.body)
-                } else {
-                    expr::of_plpgsql(&f.body)
-                };
-                (f.name.name.as_str(), facts)
-            })
+            .map(|f| (f.name.name.as_str(), of_body(f)))
             .collect();
         loop {
-            let before = helpers.len();
+            let before = self.helpers.len();
             for (name, facts) in &texts {
-                if helpers.contains_key(*name) {
+                // A function that reads tables returns something else than identity.
+                if self.helpers.contains_key(*name) || !facts.relations.is_empty() {
                     continue;
                 }
-                let direct = facts.settings.iter().find_map(|s| self.class_of_setting(s));
-                let through = || facts.calls.iter().find_map(|c| helpers.get(&c.name).copied());
-                // A function that compares columns with identity returns something else than identity.
-                let compares = facts.comparisons.iter().any(|c| {
-                    [&c.left, &c.right]
-                        .into_iter()
-                        .any(|o| matches!(o.kind(), expr::OperandKind::Column(_)))
-                });
-                if !compares && let Some(class) = direct.or_else(through) {
-                    helpers.insert((*name).to_owned(), class);
+                let through = facts.calls.iter().find_map(|call| self.returned_by(call));
+                let returned = facts
+                    .settings
+                    .iter()
+                    .find_map(|read| self.returned_by_setting(read))
+                    .or(through);
+                if let Some(returned) = returned {
+                    self.helpers.insert((*name).to_owned(), returned);
                 }
             }
-            if helpers.len() == before {
-                return helpers;
+            if self.helpers.len() == before {
+                return std::mem::take(&mut self.helpers);
+            }
+        }
+    }
+
+    fn returned_by_setting(&mut self, read: &SettingRead) -> Option<Returned> {
+        if let Some(class) = self.class_of_setting(read) {
+            if let Some(cast) = &read.cast {
+                self.found.casts.entry(class).or_insert_with(|| cast.clone());
+            }
+            return Some(Returned::Key(class));
+        }
+        let leads_on = self.sources.iter().any(|((name, path), _)| {
+            *name == read.name && path.len() > read.path.len() && path.starts_with(&read.path)
+        });
+        leads_on.then(|| Returned::Document(read.clone()))
+    }
+
+    fn returned_by(&mut self, call: &expr::Named) -> Option<Returned> {
+        match self.helpers.get(&call.name)?.clone() {
+            Returned::Key(class) => Some(Returned::Key(class)),
+            Returned::Document(mut read) => {
+                read.path.extend(call.path.iter().cloned());
+                self.returned_by_setting(&read)
             }
         }
     }
@@ -269,10 +368,7 @@ impl<'a> Inference<'a> {
     fn class_of_setting(&self, read: &SettingRead) -> Option<Class> {
         self.sources
             .iter()
-            .filter(|((name, path), _)| {
-                *name == read.name && (*path == read.path || path.is_empty() || read.path.is_empty() && path.len() == 1)
-            })
-            .max_by_key(|((_, path), _)| usize::from(*path == read.path))
+            .find(|((name, path), _)| *name == read.name && *path == read.path)
             .map(|(_, class)| *class)
     }
 
@@ -346,8 +442,13 @@ impl<'a> Inference<'a> {
                 continue;
             }
             if let Some(class) = self.class_of_operand(other) {
-                let plain = is_equality(&comparison.op) && !is_partial(side);
-                self.classify(column, class, if plain { Form::Whole } else { Form::Embedded });
+                if let expr::OperandKind::Setting(read) = other.kind()
+                    && let Some(cast) = &read.cast
+                {
+                    self.found.casts.entry(class).or_insert_with(|| cast.clone());
+                }
+                let form = self.form_of(comparison, side, other, &column);
+                self.classify(column, class, form);
             } else if let Some(values) = literals_of(other) {
                 if is_equality(&comparison.op)
                     && comparison.positive
@@ -359,6 +460,12 @@ impl<'a> Inference<'a> {
                         .or_insert_with(|| first.clone());
                 }
                 self.add_literals(column, values);
+            } else if let (expr::OperandKind::CurrentUser, Some(role)) = (other.kind(), &self.role) {
+                // All tenants share the role: the column can only hold its name.
+                self.found
+                    .preferred
+                    .entry(column.clone())
+                    .or_insert_with(|| role.clone());
             } else if is_clock(other) {
                 self.found.with_now.insert(column);
             } else if let Some(other) = self.column_of(other, relation)
@@ -367,6 +474,28 @@ impl<'a> Inference<'a> {
             {
                 self.equal.join(column, other);
             }
+        }
+    }
+
+    /// How a column holds a key that it is compared with in this way.
+    fn form_of(&self, comparison: &Comparison, side: &Operand, other: &Operand, column: &ColumnKey) -> Form {
+        let is_text = self
+            .catalog
+            .relation(column.0)
+            .and_then(|r| r.column(&column.1))
+            .is_some_and(|c| c.category == "S" || matches!(c.base_type.as_str(), "citext" | "ltree"));
+        let computed = |o: &Operand| o.wrapped_in().iter().any(|w| matches!(w.as_str(), "*" | "/" | "%"));
+        if !is_text {
+            return if computed(side) || computed(other) {
+                Form::Scaled
+            } else {
+                Form::Whole
+            };
+        }
+        if is_equality(&comparison.op) && !is_partial(side) {
+            Form::Whole
+        } else {
+            Form::Embedded
         }
     }
 
@@ -382,9 +511,19 @@ impl<'a> Inference<'a> {
     fn class_of_operand(&self, operand: &Operand) -> Option<Class> {
         match operand.kind() {
             expr::OperandKind::Setting(read) => self.class_of_setting(read),
-            expr::OperandKind::Call(call) => self.helpers.get(&call.name).copied(),
+            expr::OperandKind::Call(call) => match self.helpers.get(&call.name)? {
+                Returned::Key(class) => Some(*class),
+                Returned::Document(read) => {
+                    let mut read = read.clone();
+                    read.path.extend(call.path.iter().cloned());
+                    self.class_of_setting(&read)
+                }
+            },
             expr::OperandKind::CurrentUser => self.role_class,
-            _ => None,
+            expr::OperandKind::Column(_)
+            | expr::OperandKind::Literal(_)
+            | expr::OperandKind::Literals(_)
+            | expr::OperandKind::Other(_) => None,
         }
     }
 
@@ -396,6 +535,14 @@ impl<'a> Inference<'a> {
     }
 
     fn resolve(&self, column: &ColumnRef, relation: Option<&Relation>) -> Option<ColumnKey> {
+        if matches!(column.qualifier.as_deref(), Some("new" | "old")) {
+            let table = self
+                .row_of
+                .iter()
+                .filter_map(|oid| self.catalog.relation(*oid))
+                .find(|r| r.column(&column.name).is_some())?;
+            return Some((table.oid, column.name.clone()));
+        }
         let named = column
             .relation
             .as_ref()
@@ -439,6 +586,76 @@ impl<'a> Inference<'a> {
         }
     }
 
+    /// A column of the same name as a setting or claim holds what that holds.
+    fn read_setting_names(&mut self) {
+        for ((name, path), class) in self.sources.clone() {
+            let last = path
+                .last()
+                .map_or_else(|| name.rsplit('.').next().unwrap_or(&name), String::as_str);
+            let word = last.trim_start_matches("current_");
+            if is_plain_word(word) || word == "sub" {
+                continue;
+            }
+            for table in self.catalog.tables() {
+                // A column that is compared with the role holds the role.
+                let is_settled = self.found.preferred.contains_key(&(table.oid, word.to_owned()));
+                if table.column(word).is_some() && !is_settled {
+                    self.found
+                        .classes
+                        .entry((table.oid, word.to_owned()))
+                        .or_insert((class, Form::Whole));
+                }
+            }
+        }
+    }
+
+    /// A tenant that is reached through memberships only: the other column of a table that holds the user, where other
+    /// tables have a column of that name.
+    fn adopt_membership_columns(&mut self) {
+        if self.found.classes.values().any(|(class, _)| *class == Class::Tenant) {
+            return;
+        }
+        let stem = |name: &str| {
+            name.trim_end_matches("_id")
+                .trim_end_matches("_key")
+                .trim_end_matches("_slug")
+                .to_owned()
+        };
+        let mut stems: BTreeSet<(String, String)> = BTreeSet::new();
+        for table in self.catalog.tables() {
+            let user = self.found.columns_of(table, Class::User);
+            if user.is_empty() {
+                continue;
+            }
+            for column in table
+                .columns
+                .iter()
+                .filter(|c| !user.contains(&c.name) && !is_plain_word(&c.name))
+            {
+                let elsewhere = self.catalog.tables().filter(|t| t.oid != table.oid).any(|t| {
+                    t.columns
+                        .iter()
+                        .any(|c| stem(&c.name) == stem(&column.name) && c.base_type == column.base_type)
+                });
+                if elsewhere
+                    && table
+                        .keys
+                        .iter()
+                        .any(|k| k.columns.contains(&column.name) || user.len() == 1)
+                {
+                    stems.insert((stem(&column.name), column.base_type.clone()));
+                }
+            }
+        }
+        for table in self.catalog.tables() {
+            for column in &table.columns {
+                if stems.contains(&(stem(&column.name), column.base_type.clone())) {
+                    self.classify((table.oid, column.name.clone()), Class::Tenant, Form::Whole);
+                }
+            }
+        }
+    }
+
     /// A column of the same name and type as one that is known to carry the tenant carries it, too.
     fn spread_names(&mut self) {
         let mut names: BTreeMap<(String, String), Class> = BTreeMap::new();
@@ -452,6 +669,12 @@ impl<'a> Inference<'a> {
         }
         for relation in self.catalog.tables() {
             for column in &relation.columns {
+                if let Some(class) = self.unresolved.get(&column.name) {
+                    self.found
+                        .classes
+                        .entry((relation.oid, column.name.clone()))
+                        .or_insert((*class, Form::Whole));
+                }
                 if let Some(class) = names.get(&(column.name.clone(), column.base_type.clone())) {
                     self.found
                         .classes
@@ -535,6 +758,51 @@ impl<'a> Inference<'a> {
 /// Whether a name from the target file means this relation; `public` may be left out.
 pub fn is_named(relation: &Relation, name: &str) -> bool {
     relation.name.to_string() == name || (relation.name.schema == "public" && relation.name.name == name)
+}
+
+/// Facts of a function's body.
+fn of_body(function: &crate::model::Function) -> Facts {
+    if function.language == "sql" {
+        expr::of_query(&function.body)
+    } else {
+        expr::of_plpgsql(&function.body)
+    }
+}
+
+/// Tables whose triggers run a function.
+fn triggered_tables(catalog: &Catalog, function: &crate::model::Function) -> Vec<u32> {
+    if !function.is_trigger() {
+        return Vec::new();
+    }
+    let call = format!("{}(", function.name.name);
+    let runs = |r: &&Relation| {
+        r.triggers
+            .iter()
+            .any(|t| t.rsplit("EXECUTE FUNCTION ").next().is_some_and(|f| f.contains(&call)))
+    };
+    catalog.tables().filter(runs).map(|r| r.oid).collect()
+}
+
+/// Column names that say nothing about belonging.
+fn is_plain_word(name: &str) -> bool {
+    [
+        "id",
+        "name",
+        "role",
+        "status",
+        "state",
+        "kind",
+        "type",
+        "title",
+        "body",
+        "note",
+        "email",
+        "display_name",
+        "n",
+    ]
+    .contains(&name)
+        || name.ends_with("_at")
+        || name.starts_with("is_")
 }
 
 fn is_equality(op: &str) -> bool {

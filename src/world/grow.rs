@@ -209,6 +209,14 @@ impl<'a> Grower<'a> {
                     }
                 }
                 None => {
+                    // A place in JSON may hold anything: also what no cast takes.
+                    for (path, _) in self.classes.json_places(table.oid, &column.name).take(2) {
+                        let [key] = path else { continue };
+                        wanted.push(Some(
+                            serde_json::json!({ key: format!("{}-text", universe.keys.canary) }).to_string(),
+                        ));
+                        wanted.push(Some("{}".to_owned()));
+                    }
                     if column.category == "B" {
                         wanted.extend([Some("true".to_owned()), Some("false".to_owned())]);
                     }
@@ -432,6 +440,9 @@ impl<'a> Grower<'a> {
     /// A value for a column that is no key of identity and no foreign key.
     fn free_value(&self, universe: &mut Universe, table: &Relation, column: &Column) -> Option<Choice> {
         let in_key = table.keys.iter().any(|k| k.columns.contains(&column.name));
+        if let Some(document) = self.json_value(universe, table, column) {
+            return Some(Choice::Value(Some(document)));
+        }
         if let Some(group) = self.classes.group(table.oid, &column.name) {
             let n = universe.next();
             let value = match universe.groups.get(&group) {
@@ -462,6 +473,28 @@ impl<'a> Grower<'a> {
         }
         let n = universe.next();
         values::generate(column, &universe.keys, n).map(|v| Choice::Value(Some(v)))
+    }
+
+    /// A JSON document with the places that something reads.
+    fn json_value(&self, universe: &Universe, table: &Relation, column: &Column) -> Option<String> {
+        let mut document = serde_json::json!({});
+        let mut any = false;
+        for (path, class) in self.classes.json_places(table.oid, &column.name) {
+            let text = class.map_or_else(
+                || format!("{}-{}", universe.keys.canary, path.join("-")),
+                |c| c.key(&universe.keys).to_owned(),
+            );
+            let mut slot = &mut document;
+            for key in path {
+                if !slot.is_object() {
+                    *slot = serde_json::json!({});
+                }
+                slot = &mut slot[key.as_str()];
+            }
+            *slot = serde_json::Value::String(text);
+            any = true;
+        }
+        any.then(|| document.to_string())
     }
 
     /// Values for the columns of a foreign key, from a row of the parent in this universe, in the common one, or grown now.
@@ -965,6 +998,9 @@ pub fn insert_statement(table: &Relation, row: &Values) -> String {
 impl Form {
     /// The value for a key.
     pub fn value(self, key: &str, column: &Column) -> String {
+        if self == Self::Scaled {
+            return format!("{key}001");
+        }
         if column.category == "A" {
             return format!("{{\"{}\"}}", key.replace('\\', "\\\\").replace('"', "\\\""));
         }
@@ -978,6 +1014,10 @@ impl Form {
     fn others(self, key: &str, column: &Column) -> Vec<String> {
         match self {
             Self::Whole => Vec::new(),
+            Self::Scaled => ["00", "01", "000", "000000"]
+                .iter()
+                .map(|zeros| format!("{key}{zeros}"))
+                .collect(),
             Self::Embedded if column.category == "S" => {
                 vec![
                     format!("{key}/file-{}", key.len()),

@@ -83,8 +83,8 @@ impl KeyType {
     pub fn of(base_type: &str) -> Self {
         match base_type {
             "uuid" => Self::Uuid,
-            "smallint" | "integer" => Self::Integer,
-            "bigint" | "numeric" => Self::Bigint,
+            "smallint" | "integer" | "int" | "int2" | "int4" => Self::Integer,
+            "bigint" | "numeric" | "int8" | "double precision" | "real" | "float8" | "float4" => Self::Bigint,
             _ => Self::Text,
         }
     }

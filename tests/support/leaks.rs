@@ -120,10 +120,7 @@ fn settings(context: &str, role: &str) -> BTreeMap<String, String> {
             let name = rest.split([',', ' ']).next().unwrap_or(rest);
             settings.insert(name.to_owned(), token(name).to_owned());
         } else if let Some(rest) = part.strip_prefix("jwt:request.claims ") {
-            settings.insert(
-                "request.jwt.claims".to_owned(),
-                format!(r#"{{"sub": "{{user}}", "role": "{role}", "{rest}": "{{tenant}}"}}"#),
-            );
+            settings.insert("request.claims".to_owned(), format!(r#"{{"{rest}": "{{tenant}}"}}"#));
         } else if let Some(rest) = part.strip_prefix("jwt:") {
             let path = rest.split([',', ' ']).next().unwrap_or(rest);
             let claims = match path.split_once('.') {
