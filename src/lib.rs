@@ -1,4 +1,5 @@
 //! Proves, by running it, that no tenant of a PostgreSQL database can read, change or notice another tenant's data.
+pub mod cli;
 pub mod introspect;
 pub mod model;
 pub mod pg;

@@ -1,2 +1,7 @@
 //! The `tenantproof` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tenantproof::cli::main()
+}

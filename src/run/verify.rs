@@ -33,6 +33,8 @@ pub struct Request {
     pub acceptances: Vec<Acceptance>,
     /// Seed, for the report.
     pub seed: u64,
+    /// Most pairs of keys to try; at least the plain one.
+    pub cases: usize,
     /// Threshold of the verdict.
     pub fail_on: Severity,
     /// Most vacuous cells, in percent.
@@ -219,7 +221,7 @@ impl Run<'_> {
             pairs.extend(keys::pairs(tenant, user, &[]));
         }
         for group in by_setup(&prepared) {
-            for (at, pair) in pairs.iter().enumerate() {
+            for (at, pair) in pairs.iter().take(self.request.cases.max(1)).enumerate() {
                 let setting = Setting {
                     catalog: self.catalog,
                     classes: &classes,

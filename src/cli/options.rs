@@ -1,0 +1,134 @@
+//! Target options, shared by the subcommands, and what they and the target file come to.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+
+use super::Failure;
+use crate::model::Acceptance;
+use crate::pg::{ServerChoice, ServerOptions};
+use crate::run::target::{self, TargetFile};
+use crate::sql::script::{self, ScriptError, Step};
+
+/// What to verify, and where.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Target options")]
+pub struct TargetOptions {
+    /// Target file (default: ./tenantproof.toml where it exists)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// SQL file or folder, applied in name order to an empty database (default: policies/)
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    pub schema: Vec<PathBuf>,
+    /// Platform whose roles and schemas are loaded first
+    #[arg(long, value_name = "NAME", value_parser = ["supabase"])]
+    pub preset: Option<String>,
+    /// Where the scratch PostgreSQL comes from: auto, container, local, embedded or a URL
+    #[arg(long, value_name = "SERVER")]
+    pub server: Option<ServerChoice>,
+    /// File of accepted findings, with reason and expiry
+    #[arg(long, value_name = "FILE")]
+    pub accept_file: Option<PathBuf>,
+}
+
+/// Options and target file, put together.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The target file.
+    pub file: TargetFile,
+    /// Statements to load.
+    pub steps: Vec<Step>,
+    /// The server to start.
+    pub server: ServerOptions,
+    /// Accepted findings.
+    pub acceptances: Vec<Acceptance>,
+}
+
+/// The platform presets: data, one folder each.
+const PRESETS: &[(&str, &str)] = &[("supabase", include_str!("../../presets/supabase/platform.sql"))];
+
+impl TargetOptions {
+    /// Reads the target file and the schema.
+    pub fn resolve(&self) -> Result<Resolved, Failure> {
+        let file = self.target_file()?;
+        let mut steps = Vec::new();
+        if let Some(name) = self.preset.as_ref().or(file.target.preset.as_ref()) {
+            let (_, text) = PRESETS.iter().find(|(preset, _)| preset == name).ok_or_else(|| {
+                Failure::usage(anyhow!("load preset `{name}`: there is no such preset; use `supabase`"))
+            })?;
+            steps.extend(script::read_text(&format!("preset {name}"), text).map_err(Failure::not_run)?);
+        }
+        steps.extend(script::read_paths(&self.schema_paths(&file)?).map_err(script_failure)?);
+        let server = ServerOptions {
+            choice: self.server_choice(&file)?,
+            version: file.server.version.clone(),
+        };
+        let mut acceptances = file.accept.clone();
+        if let Some(path) = &self.accept_file {
+            let extra = target::read(path).map_err(Failure::usage)?;
+            acceptances.extend(extra.accept);
+        }
+        if let Some(bare) = acceptances.iter().find(|a| a.reason.trim().is_empty()) {
+            return Err(Failure::usage(anyhow!(
+                "accept `{}` of {}: it has no reason; say why it is right",
+                bare.rule,
+                bare.object
+            )));
+        }
+        Ok(Resolved {
+            file,
+            steps,
+            server,
+            acceptances,
+        })
+    }
+
+    fn target_file(&self) -> Result<TargetFile, Failure> {
+        match &self.config {
+            Some(path) => target::read(path).map_err(Failure::usage),
+            None if !self.schema.is_empty() => Ok(TargetFile::default()),
+            None if Path::new("tenantproof.toml").exists() => {
+                target::read(Path::new("tenantproof.toml")).map_err(Failure::usage)
+            }
+            None => Ok(TargetFile::default()),
+        }
+    }
+
+    fn schema_paths(&self, file: &TargetFile) -> Result<Vec<PathBuf>, Failure> {
+        if !self.schema.is_empty() {
+            Ok(self.schema.clone())
+        } else if !file.target.schema.is_empty() {
+            Ok(file.target.schema.clone())
+        } else if Path::new("policies").is_dir() {
+            Ok(vec![PathBuf::from("policies")])
+        } else {
+            Err(Failure::usage(anyhow!(
+                "find a schema: there is no folder `policies` here; name SQL files or folders with --schema"
+            )))
+        }
+    }
+
+    fn server_choice(&self, file: &TargetFile) -> Result<ServerChoice, Failure> {
+        if let Some(choice) = &self.server {
+            return Ok(choice.clone());
+        }
+        match (file.server.provider.as_deref(), &file.server.url) {
+            (Some("url"), None) => Err(Failure::usage(anyhow!(
+                "choose a server: provider `url` needs `url` beside it in [server]"
+            ))),
+            (Some("url") | None, Some(url)) => Ok(ServerChoice::Url(url.clone())),
+            (Some(word), _) => word
+                .parse()
+                .map_err(|e| Failure::usage(anyhow!("choose a server: {e}"))),
+            (None, None) => Ok(ServerChoice::Auto),
+        }
+    }
+}
+
+/// A path that is not there is bad usage; a script that cannot be read is a schema that does not load.
+fn script_failure(error: ScriptError) -> Failure {
+    match error {
+        ScriptError::Missing { .. } | ScriptError::NoSql { .. } | ScriptError::Read { .. } => Failure::usage(error),
+        _ => Failure::not_run(error),
+    }
+}

@@ -1,0 +1,109 @@
+//! A scratch database with the schema in it, for one subcommand, taken away again whatever happens.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::time::Duration;
+
+use super::options::Resolved;
+use super::{Exit, Failure};
+use crate::pg::conn::Conn;
+use crate::pg::{Provider, Server, ServerFacts};
+use crate::run::load::{self, LoadOptions};
+
+/// How long one message may take.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A loaded scratch database.
+#[derive(Debug)]
+pub struct Loaded {
+    /// A connection that was never bound to a tenant.
+    pub conn: Conn,
+    /// What reports say of the server.
+    pub facts: ServerFacts,
+    /// Roles that were there before the schema.
+    pub roles_before: BTreeSet<String>,
+    /// What the server at hand cannot judge.
+    pub notes: Vec<String>,
+}
+
+/// Starts a server, loads the schema, and runs `work` on it. On Ctrl-C or SIGTERM all of it is taken away at once.
+pub async fn with_schema<F>(resolved: &Resolved, work: impl FnOnce(Loaded) -> F) -> Result<Exit, Failure>
+where
+    F: Future<Output = Result<Exit, Failure>>,
+{
+    let server = tokio::select! {
+        server = Server::start(&resolved.server) => server.map_err(Failure::not_run)?,
+        () = interrupted() => return Ok(Exit::Interrupted),
+    };
+    let handle = server.cleanup_handle();
+    let ended = tokio::select! {
+        ended = on_server(&server, resolved, work) => ended,
+        () = interrupted() => Ok(Exit::Interrupted),
+    };
+    handle.stop().await;
+    ended
+}
+
+async fn on_server<F>(server: &Server, resolved: &Resolved, work: impl FnOnce(Loaded) -> F) -> Result<Exit, Failure>
+where
+    F: Future<Output = Result<Exit, Failure>>,
+{
+    let scratch = server.scratch().await.map_err(Failure::not_run)?;
+    let is_embedded = server.kind() == Provider::Embedded;
+    let mut options = scratch.connect_options();
+    if !is_embedded {
+        options = options.options([("statement_timeout", "10s"), ("lock_timeout", "5s")]);
+    }
+    let roles_before = scratch.roles_before().clone();
+    let protected_roles = if server.kind() == Provider::Url {
+        roles_before.clone()
+    } else {
+        BTreeSet::new()
+    };
+    let mut conn = Conn::open(&options, PATIENCE).await.map_err(Failure::not_run)?;
+    let load_options = LoadOptions {
+        load_as: resolved.file.server.load_as.clone(),
+        protected_roles,
+    };
+    let loaded = load::load(&mut conn, &resolved.steps, &load_options).await;
+    let mut notes = Vec::new();
+    if is_embedded {
+        notes.push("the embedded server has one connection: defaults of databases and roles (ALTER DATABASE, ALTER ROLE ... SET) are not judged".to_owned());
+    } else {
+        scratch.note_created_roles().await.map_err(Failure::not_run)?;
+        // A new connection has the defaults of the database, and settings that were never set.
+        conn.close().await;
+        conn = Conn::open(&options, PATIENCE).await.map_err(Failure::not_run)?;
+    }
+    loaded.map_err(Failure::not_run)?;
+    let facts = ServerFacts {
+        provider: server.kind().to_string(),
+        version: server.version().to_owned(),
+        passed_over: server
+            .passed_over()
+            .iter()
+            .map(|(p, why)| (p.to_string(), why.clone()))
+            .collect(),
+    };
+    let ended = work(Loaded {
+        conn,
+        facts,
+        roles_before,
+        notes,
+    })
+    .await;
+    scratch.drop_now().await.map_err(Failure::not_run)?;
+    ended
+}
+
+/// Returns when the user asks to stop.
+async fn interrupted() {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(signal) => signal,
+        Err(_) => return std::future::pending().await,
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
