@@ -1,6 +1,25 @@
-//! Servers, connections and transactions: the floor that talks to PostgreSQL.
+//! PostgreSQL servers, the scratch databases on them, and connections to those.
+//!
+//! This floor is the only one that knows containers, server processes and how they end. [`Server::start`] picks a
+//! provider, [`Server::scratch`] hands out fresh empty databases, and whatever either leaves behind when the process is
+//! killed is swept up by the next run. What is loaded into a database, and what is tried there, is not known here.
 
 pub mod conn;
+mod container;
+mod embedded;
+mod error;
+mod local;
+mod own_thread;
+mod scratch;
+mod server;
+mod stamp;
+mod sweep;
+mod url;
+
+pub use error::ServerError;
+pub use scratch::{RoleChanges, Scratch};
+pub use server::{CleanupHandle, Provider, Server, ServerChoice, ServerOptions};
+pub use sweep::Swept;
 
 /// What reports say of the server that was used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

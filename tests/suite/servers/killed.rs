@@ -1,0 +1,90 @@
+//! What is left of a run that was killed with -9, right after and after the next start.
+
+use std::time::Duration;
+
+use rstest::rstest;
+
+use super::start;
+use crate::support::child::Holder;
+use crate::support::traces;
+
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// From before the server is there until long after.
+const MOMENTS: [u64; 10] = [0, 20, 50, 90, 140, 200, 300, 500, 900, 1500];
+
+#[tokio::test]
+async fn a_local_server_does_not_outlive_its_owner() {
+    for moment in MOMENTS {
+        let mut holder = Holder::spawn(Holder::command("local"));
+        std::thread::sleep(Duration::from_millis(moment));
+        holder.kill();
+        let pid = holder.pid();
+        traces::gone_within(LIMIT, &format!("processes of a run killed at {moment} ms"), || traces::processes(pid));
+        start("local").await.stop().await;
+        assert_eq!(traces::folders(pid), [""; 0], "of a run killed at {moment} ms");
+    }
+}
+
+/// The first run of a machine: `initdb` takes its time.
+#[rstest]
+fn nor_does_initdb(#[values(100, 400, 800)] moment: u64) {
+    let cache = tempfile::tempdir().unwrap();
+    let mut command = Holder::command("local");
+    command.env("XDG_CACHE_HOME", cache.path());
+    let mut holder = Holder::spawn(command);
+    std::thread::sleep(Duration::from_millis(moment));
+    holder.kill();
+    let pid = holder.pid();
+    traces::gone_within(LIMIT, "processes", || traces::processes(pid));
+    traces::gone_within(LIMIT, "folders", || traces::folders(pid));
+}
+
+#[tokio::test]
+async fn a_local_server_whose_watchdog_was_killed_too_ends_with_the_next_start() {
+    let mut holder = Holder::spawn(Holder::command("local"));
+    assert!(holder.report().starts_with("READY"));
+    let pid = holder.pid();
+    let watchdogs: Vec<String> = traces::processes(pid)
+        .iter()
+        .filter(|process| process.contains("/bin/sh"))
+        .filter_map(|process| Some(process.split(' ').next()?.to_owned()))
+        .collect();
+    assert_eq!(watchdogs.len(), 2, "the watchdog and its reader: {:#?}", traces::processes(pid));
+    assert!(std::process::Command::new("kill").arg("-KILL").args(&watchdogs).status().unwrap().success());
+    holder.kill();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!traces::processes(pid).is_empty(), "nothing was left to sweep up");
+    let server = start("local").await;
+    assert_eq!(traces::processes(pid), [""; 0]);
+    assert_eq!(traces::folders(pid), [""; 0]);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_container_does_not_outlive_the_next_start() {
+    for moment in MOMENTS {
+        let mut holder = Holder::spawn(Holder::command("container"));
+        std::thread::sleep(Duration::from_millis(moment));
+        holder.kill();
+        let pid = holder.pid();
+        // The engine may still be at work on what the run had asked for.
+        std::thread::sleep(Duration::from_millis(500));
+        start("container").await.stop().await;
+        assert_eq!(traces::containers(pid), [""; 0], "of a run killed at {moment} ms");
+    }
+}
+
+#[rstest]
+#[case::local("local")]
+#[case::container("container")]
+#[tokio::test]
+async fn a_living_run_is_not_swept(#[case] choice: &str) {
+    let mut holder = Holder::spawn(Holder::command(choice));
+    assert!(holder.report().starts_with("READY"));
+    let pid = holder.pid();
+    start(choice).await.stop().await;
+    let left = [traces::processes(pid), traces::containers(pid)].concat();
+    assert!(!left.is_empty(), "a start swept a server that is in use");
+    holder.finish();
+}

@@ -1,0 +1,4 @@
+//! What tests share.
+
+pub mod child;
+pub mod traces;
