@@ -34,7 +34,7 @@ async fn one(
         .await
         .map_err(|e| e.to_string())?;
     let steps = script::read_paths(paths).map_err(|e| e.to_string())?;
-    load::load(&mut conn, &steps, &load::LoadOptions::default())
+    load::load(&mut conn, &steps, load::LoadOptions::default())
         .await
         .map_err(|e| e.to_string())?;
     conn.close().await;

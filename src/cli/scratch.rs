@@ -55,22 +55,14 @@ where
         options = options.options([("statement_timeout", "10s"), ("lock_timeout", "5s")]);
     }
     let roles_before = scratch.roles_before().clone();
-    let protected_roles = if server.kind() == Provider::Url {
-        roles_before.clone()
-    } else {
-        BTreeSet::new()
-    };
     let mut conn = Conn::open(&options, PATIENCE).await.map_err(Failure::not_run)?;
-    let load_options = LoadOptions {
-        load_as: resolved.file.server.load_as.clone(),
-        protected_roles,
-    };
-    let loaded = load::load(&mut conn, &resolved.steps, &load_options).await;
+    let guard = (server.kind() == Provider::Url).then_some(&scratch);
+    let load_options = LoadOptions { load_as: resolved.file.server.load_as.as_deref(), guard };
+    let loaded = load::load(&mut conn, &resolved.steps, load_options).await;
     let mut notes = Vec::new();
     if is_embedded {
         notes.push("the embedded server has one connection: defaults of databases and roles (ALTER DATABASE, ALTER ROLE ... SET) are not judged".to_owned());
     } else {
-        scratch.note_created_roles().await.map_err(Failure::not_run)?;
         // A new connection has the defaults of the database, and settings that were never set.
         conn.close().await;
         conn = Conn::open(&options, PATIENCE).await.map_err(Failure::not_run)?;

@@ -9,6 +9,9 @@ use futures_util::TryStreamExt;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError};
 use sqlx::{AssertSqlSafe, Column as _, Connection, Either, Row as _, ValueRef as _};
 
+use super::error::ServerError;
+use super::scratch::{RoleChanges, Scratch};
+
 /// Rows of one statement; NULL is `None`.
 pub type Rows = Vec<Vec<Option<String>>>;
 
@@ -188,6 +191,22 @@ impl Conn {
             Err(sqlx::Error::Database(error)) => Ok(Err(db_error(&*error)?)),
             Err(error) => Err(ConnError::Lost(error)),
         }
+    }
+
+    /// Whether a transaction is open.
+    pub async fn is_in_transaction(&mut self) -> Result<bool, ConnError> {
+        let outcome = self.run("SAVEPOINT tp_open; RELEASE SAVEPOINT tp_open").await?;
+        match outcome.error {
+            None => Ok(true),
+            // no_active_sql_transaction
+            Some(error) if error.code == "25P01" => Ok(false),
+            Some(error) => Err(ConnError::Refused { error, statement: "SAVEPOINT".to_owned() }),
+        }
+    }
+
+    /// Marks the roles that the open transaction has made as the scratch database's, see [`Scratch::note_created_roles`].
+    pub async fn note_created_roles(&mut self, scratch: &Scratch) -> Result<RoleChanges, ServerError> {
+        scratch.note_created_roles(&mut self.inner).await
     }
 
     /// Ends the connection in order.

@@ -1,9 +1,9 @@
 //! Loads a schema into a scratch database, statement by statement, and says where it failed.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::pg::conn::{Conn, ConnError, DbError};
+use crate::pg::{Scratch, ServerError};
 use crate::sql::quote;
 use crate::sql::script::{self, Class, Step, StepKind};
 
@@ -47,6 +47,9 @@ pub enum LoadError {
     /// The connection was lost.
     #[error("load the schema")]
     Conn(#[from] ConnError),
+    /// The roles that a statement made could not be looked at.
+    #[error(transparent)]
+    Server(#[from] ServerError),
     /// The schema would change a role that was on the named server before.
     #[error(
         "load the schema: {at} changes role `{role}`, which was on the server before; rename it in the schema, or use a server of our own (--server local)"
@@ -60,21 +63,24 @@ pub enum LoadError {
 }
 
 /// How to load.
-#[derive(Debug, Clone, Default)]
-pub struct LoadOptions {
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LoadOptions<'a> {
     /// Role to run the files as, where not the superuser.
-    pub load_as: Option<String>,
-    /// Roles that must not be touched: those of a server that the user named.
-    pub protected_roles: BTreeSet<String>,
+    pub load_as: Option<&'a str>,
+    /// The scratch database, on a server that the user named: roles that the schema makes are marked as its own, and those
+    /// that were there before must not be touched.
+    pub guard: Option<&'a Scratch>,
 }
 
 /// Runs all steps. Leaves the connection as superuser, outside of a transaction.
-pub async fn load(conn: &mut Conn, steps: &[Step], options: &LoadOptions) -> Result<(), LoadError> {
+pub async fn load(conn: &mut Conn, steps: &[Step], options: LoadOptions<'_>) -> Result<(), LoadError> {
     become_loader(conn, options).await?;
     for step in steps {
-        protect(step, &options.protected_roles)?;
         let refused = match &step.kind {
-            StepKind::Sql => conn.run(&step.text).await?.error,
+            StepKind::Sql => match options.guard {
+                Some(scratch) if touches_roles(step) => guarded(conn, step, scratch).await?,
+                Some(_) | None => conn.run(&step.text).await?.error,
+            },
             StepKind::Copy { data } => conn
                 .copy_in(step.text.trim_end().trim_end_matches(';'), data)
                 .await?
@@ -99,7 +105,7 @@ pub async fn load(conn: &mut Conn, steps: &[Step], options: &LoadOptions) -> Res
     Ok(())
 }
 
-async fn become_loader(conn: &mut Conn, options: &LoadOptions) -> Result<(), LoadError> {
+async fn become_loader(conn: &mut Conn, options: LoadOptions<'_>) -> Result<(), LoadError> {
     // A file may leave a transaction, role or settings behind; each connection of psql starts without.
     let superuser = quote::ident(conn.superuser());
     conn.query("COMMIT").await?;
@@ -107,37 +113,43 @@ async fn become_loader(conn: &mut Conn, options: &LoadOptions) -> Result<(), Loa
         "RESET ALL; RESET ROLE; SET SESSION AUTHORIZATION {superuser}; SET client_min_messages = error"
     ))
     .await?;
-    if let Some(role) = &options.load_as {
+    if let Some(role) = options.load_as {
         conn.query(&format!("SET SESSION AUTHORIZATION {}", quote::ident(role)))
             .await?;
     }
     Ok(())
 }
 
-fn protect(step: &Step, protected: &BTreeSet<String>) -> Result<(), LoadError> {
-    if protected.is_empty() {
-        return Ok(());
+/// Whether a statement may make or change roles; of a DO block or function only running it tells.
+fn touches_roles(step: &Step) -> bool {
+    match script::classify(step) {
+        Class::CreateRole { .. } | Class::AlterRole { .. } | Class::TouchesRole { .. } | Class::TouchesAllRoles => true,
+        Class::Ordinary => script::hides_role_commands(step),
+        Class::TransactionControl | Class::NeedsNoTransaction | Class::CreateExtension { .. } => false,
     }
-    let touched = match script::classify(step) {
-        Class::AlterRole { name } => vec![name],
-        Class::TouchesRole { names } => names,
-        Class::TouchesAllRoles => vec!["ALL".to_owned()],
-        Class::TransactionControl
-        | Class::NeedsNoTransaction
-        | Class::CreateRole { .. }
-        | Class::CreateExtension { .. }
-        | Class::Ordinary => Vec::new(),
-    };
-    match touched
-        .into_iter()
-        .find(|name| protected.contains(name) || name == "ALL")
-    {
-        Some(role) => Err(LoadError::ForeignRole {
-            at: step.origin.to_string(),
-            role,
-        }),
-        None => Ok(()),
+}
+
+/// Runs a statement that may touch roles in a transaction, and takes it back where it changed one that was there before.
+async fn guarded(conn: &mut Conn, step: &Step, scratch: &Scratch) -> Result<Option<DbError>, LoadError> {
+    let is_open = conn.is_in_transaction().await?;
+    if !is_open {
+        conn.query("BEGIN").await?;
     }
+    if let Some(error) = conn.run(&step.text).await?.error {
+        if !is_open {
+            conn.query("ROLLBACK").await?;
+        }
+        return Ok(Some(error));
+    }
+    let changes = conn.note_created_roles(scratch).await?;
+    if let Some(role) = changes.altered.first() {
+        conn.query("ROLLBACK").await?;
+        return Err(LoadError::ForeignRole { at: step.origin.to_string(), role: role.clone() });
+    }
+    if !is_open {
+        conn.query("COMMIT").await?;
+    }
+    Ok(None)
 }
 
 fn failed(step: &Step, error: DbError) -> FailedStatement {
