@@ -47,6 +47,13 @@ const PURE: &[&str] = &["model", "rls", "sql", "lint", "snapshot", "mutate"];
 const SERVED: &[&str] = &["pg", "introspect"];
 const SERVED_CRATES: &[&str] = &["tokio"];
 
+/// Uses of what is above that are let be: file, module, reason. One that is not needed any more is a fault.
+const LET_BE: &[(&str, &str, &str)] = &[(
+    "model/catalog.rs",
+    "sql",
+    "names print themselves as SQL, and quoting is known in one place",
+)];
+
 /// What is wrong with files, given as paths below src and texts; one line each, in the order of the files.
 fn faults(files: &[(&str, &str)]) -> Vec<String> {
     let read: Vec<(&str, Uses<'_>)> = files
@@ -154,7 +161,17 @@ fn every_module_uses_only_what_is_below_it() {
         files.iter().any(|(_, text)| text.contains("use crate::")),
         "nothing was walked"
     );
-    let faults = faults(&files);
+    let mut faults = faults(&files);
+    for (path, used, reason) in LET_BE {
+        let all = faults.len();
+        faults.retain(|f| {
+            !(f.starts_with(&format!("{path}:")) && f.contains(&format!(" uses `{used}`, which is above")))
+        });
+        assert!(
+            faults.len() < all,
+            "{path} no longer uses `{used}`: take its exception away ({reason})"
+        );
+    }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 

@@ -13,8 +13,13 @@ pub struct Token<'a> {
 }
 
 impl Token<'_> {
-    fn is_word(self) -> bool {
-        self.text.starts_with(|c: char| c == '_' || c.is_alphabetic())
+    /// A word that can be part of a path.
+    fn is_name(self) -> bool {
+        const BEFORE_PATHS: &[&str] = &[
+            "as", "const", "dyn", "else", "extern", "for", "if", "impl", "in", "match", "move", "mut", "return", "use",
+            "where",
+        ];
+        self.text.starts_with(|c: char| c == '_' || c.is_alphabetic()) && !BEFORE_PATHS.contains(&self.text)
     }
 }
 
@@ -57,15 +62,14 @@ pub fn uses<'a>(text: &'a str, depth: usize, crate_name: &str) -> Uses<'a> {
             }
             _ => {}
         }
-        // A leading `::` begins a path of another crate; any other word before `::` makes this the middle of a path.
+        // A name, `>` or `}` before `::` makes this the middle of a path; anything else, the name of another crate.
         let before = at.checked_sub(1).map_or("", text_at);
-        let continues = before == "::"
-            && at
-                .checked_sub(2)
-                .is_some_and(|i| code[i].is_word() && code[i].text != "use")
-            || before == "::" && matches!(at.checked_sub(2).map_or("", text_at), ">" | "}")
-            || before == ".";
-        if !token.is_word() || continues {
+        let continues = before == "."
+            || before == "::"
+                && at
+                    .checked_sub(2)
+                    .is_some_and(|i| code[i].is_name() || matches!(code[i].text, ">" | "}"));
+        if !token.is_name() || continues {
             at += 1;
             continue;
         }
@@ -213,7 +217,11 @@ fn past_item(texts: &[&str], at: usize) -> usize {
         "let",
     ];
     let is_item = texts.get(at).is_some_and(|t| ITEMS.contains(t));
-    let is_use = texts[at..].iter().take(6).any(|t| *t == "use");
+    let mut keyword = at + usize::from(texts.get(at) == Some(&"pub"));
+    if keyword > at && texts.get(keyword) == Some(&"(") {
+        keyword = past_group(texts, keyword);
+    }
+    let is_use = texts.get(keyword) == Some(&"use");
     let mut i = at;
     while i < texts.len() {
         match texts[i] {
@@ -391,7 +399,7 @@ fn comments_literals_and_lifetimes_are_no_code() {
 #[test]
 fn test_code_is_left_out_and_nothing_else() {
     let text = "
-        #[cfg(test)] use crate::{a, b};
+        #[cfg(test)] pub(crate) use crate::{a, b::{c, d}, e};
         #[cfg(test)] #[allow(dead_code)] pub(crate) fn f(x: [u8; 3], y: crate::c::Y) -> u8 { crate::d::g() }
         struct S { #[cfg(test)] x: crate::e::E, y: crate::model::F }
         #[cfg(test)] mod tests;
