@@ -203,7 +203,7 @@ fn mentioned(text: &str) -> Vec<&str> {
     text.lines()
         .flat_map(|line| line.split('`').skip(1).step_by(2))
         .filter(|word| FOLDERS.iter().any(|f| word.starts_with(f)) && !word.contains([' ', '*', '<', '{']))
-        .filter(|word| !word.contains("NAME") && !word.contains("NNN"))
+        .filter(|word| !word.contains("NAME") && !word.contains("NN"))
         .collect()
 }
 
