@@ -1,6 +1,6 @@
 //! All integration tests, in one binary: linking is the slow part of a test run.
 
-#[path = "suite/servers.rs"]
-mod servers;
-#[path = "support/support.rs"]
-mod support;
+mod suite {
+    mod floors;
+    mod house;
+}
