@@ -5,6 +5,9 @@
 //! killed is swept up by the next run. What is loaded into a database, and what is tried there, is not known here.
 
 mod container;
+// PLACE FOR THE EMBEDDED SERVER: once src/pg/embedded.rs is there, `#[cfg(feature = "embedded")] mod embedded;`, and
+// `#[cfg(not(feature = "embedded"))]` before this one.
+#[path = "pg/no_embedded.rs"]
 mod embedded;
 mod error;
 mod local;

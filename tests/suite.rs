@@ -1,6 +1,8 @@
 //! All integration tests, in one binary: linking is the slow part of a test run.
 
+#[path = "support/child.rs"]
+mod child;
 #[path = "suite/servers.rs"]
 mod servers;
-#[path = "support/support.rs"]
-mod support;
+#[path = "support/traces.rs"]
+mod traces;

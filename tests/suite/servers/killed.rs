@@ -5,8 +5,8 @@ use std::time::Duration;
 use rstest::rstest;
 
 use super::start;
-use crate::support::child::Holder;
-use crate::support::traces;
+use crate::child::Holder;
+use crate::traces;
 
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -20,9 +20,17 @@ async fn a_local_server_does_not_outlive_its_owner() {
         std::thread::sleep(Duration::from_millis(moment));
         holder.kill();
         let pid = holder.pid();
-        traces::gone_within(LIMIT, &format!("processes of a run killed at {moment} ms"), || traces::processes(pid));
+        traces::gone_within(
+            LIMIT,
+            &format!("processes of a run killed at {moment} ms"),
+            || traces::processes(pid),
+        );
         start("local").await.stop().await;
-        assert_eq!(traces::folders(pid), [""; 0], "of a run killed at {moment} ms");
+        assert_eq!(
+            traces::folders(pid),
+            [""; 0],
+            "of a run killed at {moment} ms"
+        );
     }
 }
 
@@ -50,11 +58,26 @@ async fn a_local_server_whose_watchdog_was_killed_too_ends_with_the_next_start()
         .filter(|process| process.contains("/bin/sh"))
         .filter_map(|process| Some(process.split(' ').next()?.to_owned()))
         .collect();
-    assert_eq!(watchdogs.len(), 2, "the watchdog and its reader: {:#?}", traces::processes(pid));
-    assert!(std::process::Command::new("kill").arg("-KILL").args(&watchdogs).status().unwrap().success());
+    assert_eq!(
+        watchdogs.len(),
+        2,
+        "the watchdog and its reader: {:#?}",
+        traces::processes(pid)
+    );
+    assert!(
+        std::process::Command::new("kill")
+            .arg("-KILL")
+            .args(&watchdogs)
+            .status()
+            .unwrap()
+            .success()
+    );
     holder.kill();
     std::thread::sleep(Duration::from_millis(300));
-    assert!(!traces::processes(pid).is_empty(), "nothing was left to sweep up");
+    assert!(
+        !traces::processes(pid).is_empty(),
+        "nothing was left to sweep up"
+    );
     let server = start("local").await;
     assert_eq!(traces::processes(pid), [""; 0]);
     assert_eq!(traces::folders(pid), [""; 0]);
@@ -71,7 +94,11 @@ async fn a_container_does_not_outlive_the_next_start() {
         // The engine may still be at work on what the run had asked for.
         std::thread::sleep(Duration::from_millis(500));
         start("container").await.stop().await;
-        assert_eq!(traces::containers(pid), [""; 0], "of a run killed at {moment} ms");
+        assert_eq!(
+            traces::containers(pid),
+            [""; 0],
+            "of a run killed at {moment} ms"
+        );
     }
 }
 
