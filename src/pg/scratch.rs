@@ -37,7 +37,7 @@ pub struct Scratch {
 #[derive(Debug)]
 enum Home {
     Database {
-        admin: PgConnectOptions,
+        admin: Box<PgConnectOptions>,
         live: Ledger,
     },
     Instance(Embedded),
@@ -112,7 +112,7 @@ impl Scratch {
             before,
             noted: Mutex::default(),
             home: Some(Home::Database {
-                admin: admin.clone(),
+                admin: Box::new(admin.clone()),
                 live: live.clone(),
             }),
             name: name.clone(),

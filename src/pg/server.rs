@@ -155,12 +155,12 @@ pub(super) type Ledger = Arc<Mutex<BTreeSet<String>>>;
 /// What has to be ended.
 #[derive(Debug)]
 enum Running {
-    Container(Container),
+    Container(Box<Container>),
     Local(Local),
     /// An instance that is up and in no scratch's hands yet.
     Embedded(Option<Embedded>),
     Url {
-        admin: PgConnectOptions,
+        admin: Box<PgConnectOptions>,
         live: Ledger,
     },
 }
@@ -225,7 +225,7 @@ impl Server {
         let connection = connection.map_err(|source| ServerError::Unreachable { at, source })?;
         Self::of(
             Provider::Container,
-            Running::Container(container),
+            Running::Container(Box::new(container)),
             options,
             connection,
         )
@@ -241,7 +241,7 @@ impl Server {
         let (admin, connection) = url::connect(url).await?;
         let live = Ledger::default();
         let running = Running::Url {
-            admin: admin.clone(),
+            admin: Box::new(admin.clone()),
             live: live.clone(),
         };
         let mut server = Self::of(Provider::Url, running, admin.clone(), connection).await?;

@@ -335,8 +335,12 @@ fn the_environment_is_heeded_where_it_is_meant_for_us(
     #[case] value: &str,
     #[case] expected: &str,
 ) {
+    let temporary = tempfile::tempdir().unwrap();
     let mut command = Holder::command("local");
-    command.env_remove("XDG_CACHE_HOME").env(name, value);
+    command
+        .env_remove("XDG_CACHE_HOME")
+        .env("TMPDIR", temporary.path())
+        .env(name, value);
     let mut holder = Holder::spawn(command);
     let report = holder.report();
     assert!(report.starts_with(expected), "{report}");
@@ -370,17 +374,21 @@ fn runs_at_once_share_what_initdb_made_and_mend_it_when_it_is_damaged() {
 
 #[test]
 fn a_user_without_rights_starts_a_local_server_too() {
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::os::unix::process::CommandExt;
     if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
         return; // every other test here is one by a user without rights
     }
+    let temporary = tempfile::tempdir().unwrap();
+    let everybody = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(temporary.path(), everybody).unwrap();
     let mut command = Holder::command("local");
     command
         .uid(65534)
         .gid(65534)
         .current_dir("/")
         .env("HOME", "/nonexistent")
+        .env("TMPDIR", temporary.path())
         .env_remove("XDG_CACHE_HOME");
     let mut holder = Holder::spawn(command);
     let (pid, report) = (holder.pid(), holder.report());
