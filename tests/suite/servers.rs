@@ -243,6 +243,24 @@ fn dropping_is_enough_even_without_a_runtime(#[case] choice: &str) {
     }
 }
 
+#[rstest]
+#[case::local("local", [30, 60, 100, 150, 200])]
+#[case::container("container", [50, 200, 500, 900, 1500])]
+fn a_start_that_is_given_up_leaves_nothing(#[case] choice: &str, #[case] moments: [u64; 5]) {
+    for moment in moments {
+        let mut holder = Holder::spawn(Holder::command_that_gives_up(choice, moment));
+        let pid = holder.pid();
+        assert!(holder.child.wait().unwrap().success());
+        let left = [
+            traces::processes(pid),
+            traces::folders(pid),
+            traces::containers(pid),
+        ]
+        .concat();
+        assert_eq!(left, [""; 0], "given up after {moment} ms");
+    }
+}
+
 #[test]
 fn auto_prefers_a_container_and_tells_what_it_passed_over() {
     let mut holder = Holder::spawn(Holder::command("auto"));

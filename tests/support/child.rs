@@ -7,6 +7,7 @@ use tenantproof::pg::{Server, ServerOptions};
 
 const CHOICE: &str = "TENANTPROOF_TEST_CHOICE";
 const ROLE: &str = "TENANTPROOF_TEST_ROLE";
+const PATIENCE: &str = "TENANTPROOF_TEST_PATIENCE_MS";
 
 /// Not a test: what the child runs.
 #[tokio::test]
@@ -19,6 +20,12 @@ async fn hold_a_server() {
         choice: choice.parse().unwrap(),
         version: None,
     };
+    if let Ok(patience) = std::env::var(PATIENCE) {
+        // As on Ctrl-C: what is being started is let go, and the process ends well.
+        let patience = std::time::Duration::from_millis(patience.parse().unwrap());
+        let _ = tokio::time::timeout(patience, Server::start(&options)).await;
+        return;
+    }
     let server = Server::start(&options).await.unwrap_or_else(|error| {
         println!("\nREFUSED failed to {error}");
         std::process::exit(1)
@@ -84,6 +91,13 @@ impl Holder {
     pub fn command_with_role(choice: &str, role: &str) -> Command {
         let mut command = Self::command(choice);
         command.env(ROLE, role);
+        command
+    }
+
+    /// A command for a child that gives up starting after so many milliseconds.
+    pub fn command_that_gives_up(choice: &str, patience: u64) -> Command {
+        let mut command = Self::command(choice);
+        command.env(PATIENCE, patience.to_string());
         command
     }
 

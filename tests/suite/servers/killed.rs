@@ -34,6 +34,28 @@ async fn a_local_server_does_not_outlive_its_owner() {
     }
 }
 
+/// A shell starts background programs deaf to SIGQUIT, and they stay so until they have set up their handlers.
+#[test]
+fn not_even_one_that_has_just_begun() {
+    for wait in 0..10 {
+        let mut holder = Holder::spawn(Holder::command("local"));
+        let pid = holder.pid();
+        let begun = || {
+            traces::processes(pid)
+                .iter()
+                .any(|process| process.contains("postgres -D"))
+        };
+        while !begun() {
+            assert_eq!(holder.child.try_wait().unwrap(), None);
+        }
+        std::thread::sleep(Duration::from_millis(wait));
+        holder.kill();
+        let what = format!("processes of a run killed {wait} ms after its server began");
+        traces::gone_within(LIMIT, &what, || traces::processes(pid));
+        traces::gone_within(LIMIT, "folders", || traces::folders(pid));
+    }
+}
+
 /// The first run of a machine: `initdb` takes its time.
 #[rstest]
 fn nor_does_initdb(#[values(100, 400, 800)] moment: u64) {

@@ -122,7 +122,8 @@ async fn roles_go_with_whatever_they_hold() {
 async fn a_role_that_others_depend_on_stays_with_what_it_owns() {
     let server = start("local").await;
     let witness = server.scratch().await.unwrap();
-    let mut other = connect(witness.connect_options()).await;
+    // Where the roles are dropped from.
+    let mut other = connect(witness.connect_options().database("postgres")).await;
     let scratch = server.scratch().await.unwrap();
     let mut connection = connect(scratch.connect_options()).await;
     run(&mut connection, "BEGIN; CREATE ROLE owner").await;
@@ -133,6 +134,7 @@ async fn a_role_that_others_depend_on_stays_with_what_it_owns() {
         "CREATE TABLE precious (); ALTER TABLE precious OWNER TO owner",
     )
     .await;
+    run(&mut other, "GRANT SET ON PARAMETER log_statement TO owner").await;
     scratch.drop_now().await.unwrap();
     assert_eq!(texts(&mut other, ROLES).await, ["owner"]);
     assert_eq!(
