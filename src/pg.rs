@@ -6,6 +6,9 @@
 
 pub mod conn;
 mod container;
+// PLACE FOR THE EMBEDDED SERVER: once src/pg/embedded.rs is there, `#[cfg(feature = "embedded")] mod embedded;`, and
+// `#[cfg(not(feature = "embedded"))]` before this one.
+#[path = "pg/no_embedded.rs"]
 mod embedded;
 mod error;
 mod local;

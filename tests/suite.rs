@@ -1,6 +1,12 @@
 //! All integration tests, in one binary: linking is the slow part of a test run.
 
-mod suite {
-    mod floors;
-    mod house;
-}
+#[path = "support/child.rs"]
+mod child;
+#[path = "suite/floors.rs"]
+mod floors;
+#[path = "suite/house.rs"]
+mod house;
+#[path = "suite/servers.rs"]
+mod servers;
+#[path = "support/traces.rs"]
+mod traces;

@@ -9,13 +9,20 @@ use super::server::Provider;
 #[non_exhaustive]
 pub enum ServerError {
     /// The text names no provider and is no URL.
-    #[error("understand the server choice `{0}`: give auto, container, local, embedded or a postgres:// URL")]
+    #[error(
+        "understand the server choice `{0}`: give auto, container, local, embedded or a postgres:// URL"
+    )]
     UnknownChoice(String),
+    /// Options in the environment would reach every session on a server of ours.
+    #[error("keep PGOPTIONS out of the sessions under test: unset it")]
+    ForeignOptions,
     /// The URL does not parse.
     #[error("read the server URL: it must look like postgres://user:password@host:port/database")]
     InvalidUrl(#[source] sqlx::Error),
     /// Nothing answers where the URL points.
-    #[error("reach a PostgreSQL server at {at}: start it there, or correct host and port in the URL")]
+    #[error(
+        "reach a PostgreSQL server at {at}: start it there, or correct host and port in the URL"
+    )]
     Unreachable {
         /// Host and port, or the socket's folder.
         at: String,
@@ -24,7 +31,9 @@ pub enum ServerError {
         source: sqlx::Error,
     },
     /// The server did not answer in time.
-    #[error("reach a PostgreSQL server at {at} within {seconds} s: check the network between, or the host in the URL")]
+    #[error(
+        "reach a PostgreSQL server at {at} within {seconds} s: check the network between, or the host in the URL"
+    )]
     NoAnswer {
         /// Host and port, or the socket's folder.
         at: String,
@@ -32,7 +41,9 @@ pub enum ServerError {
         seconds: u64,
     },
     /// The server refused the password.
-    #[error("log in to {at} as `{user}`: the server refused the password; correct it in the URL or in PGPASSWORD")]
+    #[error(
+        "log in to {at} as `{user}`: the server refused the password; correct it in the URL or in PGPASSWORD"
+    )]
     WrongPassword {
         /// Host and port, or the socket's folder.
         at: String,
@@ -43,7 +54,9 @@ pub enum ServerError {
         source: sqlx::Error,
     },
     /// The database of the URL is not there.
-    #[error("log in to {at}: there is no database `{database}`; name one that exists, such as `postgres`")]
+    #[error(
+        "log in to {at}: there is no database `{database}`; name one that exists, such as `postgres`"
+    )]
     NoSuchDatabase {
         /// Host and port, or the socket's folder.
         at: String,
@@ -97,7 +110,9 @@ pub enum ServerError {
         reason: String,
     },
     /// The engine has no image to start.
-    #[error("find the image {image}: {reason}; run `docker pull {image}`, or scripts/container-image where there is no registry")]
+    #[error(
+        "find the image {image}: {reason}; run `docker pull {image}`, or scripts/container-image where there is no registry"
+    )]
     NoImage {
         /// The image as it was asked for.
         image: String,
@@ -114,13 +129,17 @@ pub enum ServerError {
         source: Box<testcontainers::TestcontainersError>,
     },
     /// There are no server programs.
-    #[error("find PostgreSQL's server programs (initdb, postgres): looked in {looked_in}; install postgresql, or set PG_BIN")]
+    #[error(
+        "find PostgreSQL's server programs (initdb, postgres): looked in {looked_in}; install postgresql, or set PG_BIN"
+    )]
     NoPrograms {
         /// Folders and patterns that were looked at.
         looked_in: String,
     },
     /// There are server programs, but not of the version asked for.
-    #[error("find PostgreSQL {asked}'s server programs: there is only {found}; install it, or set PG_BIN")]
+    #[error(
+        "find PostgreSQL {asked}'s server programs: there is only {found}; install it, or set PG_BIN"
+    )]
     NoSuchVersion {
         /// The version asked for.
         asked: String,
@@ -128,7 +147,9 @@ pub enum ServerError {
         found: String,
     },
     /// PostgreSQL does not run as root, and there is nobody to run it as.
-    #[error("run PostgreSQL as root: neither `postgres` nor `nobody` is in /etc/passwd to step down to")]
+    #[error(
+        "run PostgreSQL as root: neither `postgres` nor `nobody` is in /etc/passwd to step down to"
+    )]
     NoAccount,
     /// A folder or process of the local server could not be set up.
     #[error("{doing} {}", path.display())]
@@ -142,7 +163,9 @@ pub enum ServerError {
         source: std::io::Error,
     },
     /// No folder is fit to hold the server's socket.
-    #[error("find a folder for the server's socket: none of {looked_in} is short enough and open to the server's user; set TMPDIR")]
+    #[error(
+        "find a folder for the server's socket: none of {looked_in} is short enough and open to the server's user; set TMPDIR"
+    )]
     NoRunFolder {
         /// The folders that were looked at.
         looked_in: String,
@@ -156,7 +179,9 @@ pub enum ServerError {
         log: String,
     },
     /// The server did not take connections in time.
-    #[error("connect to the server that was started: no connection within {seconds} s; its log:\n{log}")]
+    #[error(
+        "connect to the server that was started: no connection within {seconds} s; its log:\n{log}"
+    )]
     NotReady {
         /// How long we waited.
         seconds: u64,
@@ -164,10 +189,15 @@ pub enum ServerError {
         log: String,
     },
     /// PostgreSQL inside the process did not start, or is not built in.
-    #[error("start the embedded server: {reason}")]
-    Embedded {
-        /// Why not.
-        reason: String,
+    #[error("start the embedded server")]
+    Embedded(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The embedded server is of another version than the one asked for.
+    #[error("find PostgreSQL {asked} for the embedded server: it is {found}")]
+    EmbeddedVersion {
+        /// The version asked for.
+        asked: String,
+        /// The version there is.
+        found: &'static str,
     },
     /// No provider could start a server.
     #[error("find a server: {}", passed_over(reasons))]
@@ -187,7 +217,9 @@ pub enum ServerError {
         source: sqlx::Error,
     },
     /// The server cannot copy a database.
-    #[error("copy a scratch database on the embedded server: each of its instances holds one database")]
+    #[error(
+        "copy a scratch database on the embedded server: each of its instances holds one database"
+    )]
     NoCopies,
     /// Roles are told apart by the transaction that made them, and there is none.
     #[error("note the roles a statement created: it must run in a transaction that is still open")]
@@ -212,5 +244,9 @@ impl ServerError {
 }
 
 fn passed_over(reasons: &[(Provider, String)]) -> String {
-    reasons.iter().map(|(provider, reason)| format!("{provider}: failed to {reason}")).collect::<Vec<_>>().join("; ")
+    reasons
+        .iter()
+        .map(|(provider, reason)| format!("{provider}: failed to {reason}"))
+        .collect::<Vec<_>>()
+        .join("; ")
 }

@@ -45,14 +45,18 @@ pub(super) struct Local {
 
 impl Local {
     /// Starts one: the newest version installed, or the one asked for.
-    pub(super) async fn start(asked: Option<&str>) -> Result<(Self, PgConnectOptions, PgConnection), ServerError> {
+    pub(super) async fn start(
+        asked: Option<&str>,
+    ) -> Result<(Self, PgConnectOptions, PgConnection), ServerError> {
         let programs = Programs::find(asked)?;
         let account = Account::for_server()?;
         match Self::attempt(&programs, account).await {
             // A cleaner of temporary files may have eaten into the original we keep.
             Err((Origin::Copied, ServerError::Ended { .. })) => {
                 template::discard(&programs);
-                Self::attempt(&programs, account).await.map_err(|(_, error)| error)
+                Self::attempt(&programs, account)
+                    .await
+                    .map_err(|(_, error)| error)
             }
             outcome => outcome.map_err(|(_, error)| error),
         }
@@ -63,12 +67,23 @@ impl Local {
         account: Account,
     ) -> Result<(Self, PgConnectOptions, PgConnection), (Origin, ServerError)> {
         let run = RunFolder::create(account).map_err(|error| (Origin::Made, error))?;
-        let origin = template::fill(programs, account, &run).await.map_err(|error| (Origin::Made, error))?;
-        let arguments = ["-D".into(), run.data().display().to_string(), "-k".into(), run.path().display().to_string()];
-        let postmaster = Watched::spawn(&programs.program("postgres"), &arguments, account, &run).map_err(|error| (origin, error))?;
+        let origin = template::fill(programs, account, &run)
+            .await
+            .map_err(|error| (Origin::Made, error))?;
+        let arguments = [
+            "-D".into(),
+            run.data().display().to_string(),
+            "-k".into(),
+            run.path().display().to_string(),
+        ];
+        let postmaster = Watched::spawn(&programs.program("postgres"), &arguments, account, &run)
+            .map_err(|error| (origin, error))?;
         let mut server = Self { postmaster, run };
         let options = server.options();
-        let connection = server.ready(&options).await.map_err(|error| (origin, error))?;
+        let connection = server
+            .ready(&options)
+            .await
+            .map_err(|error| (origin, error))?;
         Ok((server, options, connection))
     }
 
@@ -90,10 +105,16 @@ impl Local {
                 return Ok(connection);
             }
             if !matches!(self.postmaster.try_ended(), Ok(None)) {
-                return Err(ServerError::Ended { program: "postgres".into(), log: self.run.log_end() });
+                return Err(ServerError::Ended {
+                    program: "postgres".into(),
+                    log: self.run.log_end(),
+                });
             }
             if start.elapsed() > START_LIMIT {
-                return Err(ServerError::NotReady { seconds: START_LIMIT.as_secs(), log: self.run.log_end() });
+                return Err(ServerError::NotReady {
+                    seconds: START_LIMIT.as_secs(),
+                    log: self.run.log_end(),
+                });
             }
             tokio::time::sleep(POLL).await;
         }

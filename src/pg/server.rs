@@ -13,7 +13,7 @@ use super::container::{Container, Engine, Pull};
 use super::embedded::Embedded;
 use super::error::ServerError;
 use super::local::Local;
-use super::scratch::{self, Scratch};
+use super::scratch::{self, Scratch, Strategy};
 use super::sweep::{self, Swept};
 use super::url;
 
@@ -37,6 +37,10 @@ pub(super) const SETTINGS: [(&str, &str); 11] = [
     ("log_min_messages", "log"),
     ("timezone", "UTC"),
 ];
+
+/// What the embedded server calls itself; asking it would take its one connection.
+// PLACE FOR THE EMBEDDED SERVER: its minor version.
+const EMBEDDED_VERSION: (&str, i32) = ("18.0", 180_000);
 
 /// Dropping what is left on the user's server must not hold up the way out.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -66,7 +70,9 @@ impl FromStr for ServerChoice {
             "container" => Ok(Self::Container),
             "local" => Ok(Self::Local),
             "embedded" => Ok(Self::Embedded),
-            url if url.starts_with("postgres://") || url.starts_with("postgresql://") => Ok(Self::Url(url.to_owned())),
+            url if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                Ok(Self::Url(url.to_owned()))
+            }
             other => Err(ServerError::UnknownChoice(other.to_owned())),
         }
     }
@@ -149,12 +155,12 @@ pub(super) type Ledger = Arc<Mutex<BTreeSet<String>>>;
 /// What has to be ended.
 #[derive(Debug)]
 enum Running {
-    Container(Container),
+    Container(Box<Container>),
     Local(Local),
     /// An instance that is up and in no scratch's hands yet.
     Embedded(Option<Embedded>),
     Url {
-        admin: PgConnectOptions,
+        admin: Box<PgConnectOptions>,
         live: Ledger,
     },
 }
@@ -166,6 +172,11 @@ impl Server {
     ///
     /// When the provider asked for has no server to offer, or none has: with the reason of each.
     pub async fn start(options: &ServerOptions) -> Result<Self, ServerError> {
+        // The driver reads it, and has no way to forget it. On the user's server it is the user's wish.
+        let has_options = std::env::var_os("PGOPTIONS").is_some_and(|options| !options.is_empty());
+        if has_options && !matches!(options.choice, ServerChoice::Url(_)) {
+            return Err(ServerError::ForeignOptions);
+        }
         let mut swept = sweep::folders().await;
         let asked = options.version.as_deref();
         let mut server = match &options.choice {
@@ -179,7 +190,10 @@ impl Server {
         Ok(server)
     }
 
-    async fn first_that_starts(asked: Option<&str>, swept: &mut Swept) -> Result<Self, ServerError> {
+    async fn first_that_starts(
+        asked: Option<&str>,
+        swept: &mut Swept,
+    ) -> Result<Self, ServerError> {
         let mut reasons = Vec::new();
         for provider in [Provider::Container, Provider::Local, Provider::Embedded] {
             let started = match provider {
@@ -198,14 +212,24 @@ impl Server {
         Err(ServerError::NoServer { reasons })
     }
 
-    async fn container(asked: Option<&str>, pull: Pull, swept: &mut Swept) -> Result<Self, ServerError> {
+    async fn container(
+        asked: Option<&str>,
+        pull: Pull,
+        swept: &mut Swept,
+    ) -> Result<Self, ServerError> {
         let engine = Engine::find().await?;
         swept.add(engine.sweep().await);
         let (container, options) = engine.start(asked, pull).await?;
         let connection = PgConnection::connect_with(&options).await;
         let at = url::place(&options);
         let connection = connection.map_err(|source| ServerError::Unreachable { at, source })?;
-        Self::of(Provider::Container, Running::Container(container), options, connection).await
+        Self::of(
+            Provider::Container,
+            Running::Container(Box::new(container)),
+            options,
+            connection,
+        )
+        .await
     }
 
     async fn local(asked: Option<&str>) -> Result<Self, ServerError> {
@@ -216,12 +240,16 @@ impl Server {
     async fn named(url: &str, swept: &mut Swept) -> Result<Self, ServerError> {
         let (admin, connection) = url::connect(url).await?;
         let live = Ledger::default();
-        let running = Running::Url { admin: admin.clone(), live: live.clone() };
+        let running = Running::Url {
+            admin: Box::new(admin.clone()),
+            live: live.clone(),
+        };
         let mut server = Self::of(Provider::Url, running, admin.clone(), connection).await?;
         server.live = live;
         let at = url::place(&admin);
         let connection = PgConnection::connect_with(&admin).await;
-        let mut connection = connection.map_err(|source| ServerError::Unreachable { at, source })?;
+        let mut connection =
+            connection.map_err(|source| ServerError::Unreachable { at, source })?;
         url::check_rights(&mut connection, &admin).await?;
         swept.add(sweep::databases(&mut connection, &admin).await);
         let _ = connection.close().await;
@@ -229,13 +257,19 @@ impl Server {
     }
 
     async fn embedded(asked: Option<&str>) -> Result<Self, ServerError> {
-        // PLACE FOR THE EMBEDDED SERVER: its version, and a refusal where another was asked for.
-        let _ = asked;
-        let instance = Embedded::start().await?;
+        let (version, version_num) = EMBEDDED_VERSION;
+        let major = version.split('.').next().unwrap_or_default();
+        if let Some(asked) = asked.filter(|asked| *asked != version && *asked != major) {
+            return Err(ServerError::EmbeddedVersion {
+                asked: asked.to_owned(),
+                found: version,
+            });
+        }
+        let instance = instance().await?;
         Ok(Self {
             kind: Provider::Embedded,
-            version: "18".into(),
-            version_num: 180_000,
+            version: version.into(),
+            version_num,
             passed_over: Vec::new(),
             swept: Swept::default(),
             admin: None,
@@ -251,9 +285,16 @@ impl Server {
         mut connection: PgConnection,
     ) -> Result<Self, ServerError> {
         let (at, user) = (url::place(&admin), admin.get_username().to_owned());
-        let row = sqlx::query(include_str!("server/version.sql")).fetch_one(&mut connection).await;
-        let version = row.and_then(|row| Ok((row.try_get::<i32, _>(0)?, row.try_get::<String, _>(1)?)));
-        let (version_num, full) = version.map_err(|source| ServerError::Refused { at: at.clone(), user, source })?;
+        let row = sqlx::query(include_str!("server/version.sql"))
+            .fetch_one(&mut connection)
+            .await;
+        let version =
+            row.and_then(|row| Ok((row.try_get::<i32, _>(0)?, row.try_get::<String, _>(1)?)));
+        let (version_num, full) = version.map_err(|source| ServerError::Refused {
+            at: at.clone(),
+            user,
+            source,
+        })?;
         let _ = connection.close().await;
         // "15.18 (Debian 15.18-0+deb12u1)"
         let version = full.split(' ').next().unwrap_or_default().to_owned();
@@ -304,7 +345,7 @@ impl Server {
     /// When the server is gone or refuses.
     pub async fn scratch(&self) -> Result<Scratch, ServerError> {
         match &self.admin {
-            Some(admin) => Scratch::create(admin, &self.live, None).await,
+            Some(admin) => Scratch::create(admin, &self.live, self.strategy(), None).await,
             None => {
                 let spare = match lock(&self.running).as_mut() {
                     Some(Running::Embedded(spare)) => spare.take(),
@@ -312,7 +353,7 @@ impl Server {
                 };
                 let instance = match spare {
                     Some(instance) => instance,
-                    None => Embedded::start().await?,
+                    None => instance().await?,
                 };
                 Ok(Scratch::instance(instance))
             }
@@ -326,8 +367,18 @@ impl Server {
     /// When somebody is connected to the original, and on the embedded server.
     pub async fn copy(&self, original: &Scratch) -> Result<Scratch, ServerError> {
         match &self.admin {
-            Some(admin) => Scratch::create(admin, &self.live, Some(original.name())).await,
+            Some(admin) => {
+                Scratch::create(admin, &self.live, self.strategy(), Some(original.name())).await
+            }
             None => Err(ServerError::NoCopies),
+        }
+    }
+
+    /// Copying files is the faster, but makes the whole server write a checkpoint, which a server of the user's shall not.
+    fn strategy(&self) -> Strategy {
+        match self.kind {
+            Provider::Url => Strategy::WalLog,
+            Provider::Container | Provider::Local | Provider::Embedded => Strategy::FileCopy,
         }
     }
 
@@ -338,7 +389,9 @@ impl Server {
 
     /// Ends the server from elsewhere, such as a handler of Ctrl-C.
     pub fn cleanup_handle(&self) -> CleanupHandle {
-        CleanupHandle { running: self.running.clone() }
+        CleanupHandle {
+            running: self.running.clone(),
+        }
     }
 }
 
@@ -347,6 +400,12 @@ impl Drop for Server {
         // A handle may live on; the server shall not.
         drop(lock(&self.running).take());
     }
+}
+
+async fn instance() -> Result<Embedded, ServerError> {
+    Embedded::start()
+        .await
+        .map_err(|error| ServerError::Embedded(Box::new(error)))
 }
 
 /// Ends a [`Server`] that is in somebody else's hands.
@@ -386,7 +445,9 @@ mod tests {
         for text in ["auto", "container", "local", "embedded"] {
             assert_eq!(text.parse::<ServerChoice>().unwrap().to_string(), text);
         }
-        let choice: ServerChoice = "postgres://admin:s3cret@db.example:6543/postgres".parse().unwrap();
+        let choice: ServerChoice = "postgres://admin:s3cret@db.example:6543/postgres"
+            .parse()
+            .unwrap();
         assert_eq!(choice.to_string(), "postgres://db.example:6543");
         assert!(!format!("{choice:?}").contains("s3cret"));
         assert!("mysql://x".parse::<ServerChoice>().is_err());

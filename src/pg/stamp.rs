@@ -58,8 +58,17 @@ impl Stamp {
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pid, host, start, created, serial } = self;
-        write!(f, "{PREFIX}_{pid}_{host:08x}_{start:x}_{created:x}_{serial}")
+        let Self {
+            pid,
+            host,
+            start,
+            created,
+            serial,
+        } = self;
+        write!(
+            f,
+            "{PREFIX}_{pid}_{host:08x}_{start:x}_{created:x}_{serial}"
+        )
     }
 }
 
@@ -80,7 +89,11 @@ impl FromStr for Stamp {
             serial: next()?.parse().map_err(|_| NotOurs)?,
         };
         // Only what we would write ourselves is ours: no `+1`, no upper case, no further parts.
-        if stamp.to_string() == text { Ok(stamp) } else { Err(NotOurs) }
+        if stamp.to_string() == text {
+            Ok(stamp)
+        } else {
+            Err(NotOurs)
+        }
     }
 }
 
@@ -89,7 +102,9 @@ impl FromStr for Stamp {
 pub(crate) struct NotOurs;
 
 fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// Where a pid has a meaning: one boot of one host, one pid namespace.
@@ -103,7 +118,9 @@ fn this_host() -> u32 {
         };
         let boot = read("/proc/sys/kernel/random/boot_id");
         let pids = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
-        let hash = fnv([name.trim(), boot.trim(), &pids.to_string_lossy()].join("\n").as_bytes());
+        let hash = fnv([name.trim(), boot.trim(), &pids.to_string_lossy()]
+            .join("\n")
+            .as_bytes());
         (hash ^ (hash >> 32)) as u32
     })
 }
@@ -115,30 +132,46 @@ fn start_of(pid: u32) -> Option<u64> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
         let state = fields.next()?;
-        if matches!(state, "Z" | "X") { None } else { fields.nth(18)?.parse().ok() }
+        if matches!(state, "Z" | "X") {
+            None
+        } else {
+            fields.nth(18)?.parse().ok()
+        }
     } else {
         let started = output_of("ps", &["-o", "lstart=", "-p", &pid.to_string()])?;
-        if started.trim().is_empty() { None } else { Some(fnv(started.trim().as_bytes()) >> 24) }
+        if started.trim().is_empty() {
+            None
+        } else {
+            Some(fnv(started.trim().as_bytes()) >> 24)
+        }
     }
 }
 
 /// Whether a process that cannot be looked at is there all the same (`/proc` may hide those of other users).
 fn process_exists(pid: u32) -> bool {
     let is_zombie = std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok();
-    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
+    let Some(pid) = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+    else {
         return false;
     };
     !is_zombie && rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
 }
 
 fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = std::process::Command::new(program).args(arguments).output().ok()?;
+    let output = std::process::Command::new(program)
+        .args(arguments)
+        .output()
+        .ok()?;
     String::from_utf8(output.stdout).ok()
 }
 
 /// FNV-1a: the same in every build, which the standard library's hashers do not promise.
 pub(crate) fn fnv(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]
@@ -154,8 +187,18 @@ mod tests {
     #[test]
     fn the_longest_name_fits_an_identifier() {
         // Pids end at 2^22; a machine that has been up for 30 years is at 2^37 ticks.
-        let stamp = Stamp { pid: 4_194_304, host: u32::MAX, start: 1 << 40, created: 1 << 33, serial: 9_999_999 };
-        assert!(stamp.to_string().len() <= 63, "{stamp} is {} bytes", stamp.to_string().len());
+        let stamp = Stamp {
+            pid: 4_194_304,
+            host: u32::MAX,
+            start: 1 << 40,
+            created: 1 << 33,
+            serial: 9_999_999,
+        };
+        assert!(
+            stamp.to_string().len() <= 63,
+            "{stamp} is {} bytes",
+            stamp.to_string().len()
+        );
     }
 
     #[test]
@@ -182,13 +225,26 @@ mod tests {
     #[test]
     fn a_reused_pid_is_another_owner() {
         let stamp = Stamp::new();
-        assert!(Stamp { start: stamp.start.wrapping_sub(1), ..stamp }.owner_is_dead());
+        assert!(
+            Stamp {
+                start: stamp.start.wrapping_sub(1),
+                ..stamp
+            }
+            .owner_is_dead()
+        );
     }
 
     #[test]
     fn a_process_that_ended_is_dead() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let stamp = Stamp { pid: child.id(), start: start_of(child.id()).unwrap(), ..Stamp::new() };
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let stamp = Stamp {
+            pid: child.id(),
+            start: start_of(child.id()).unwrap(),
+            ..Stamp::new()
+        };
         assert!(!stamp.owner_is_dead());
         child.kill().unwrap();
         while start_of(child.id()).is_some() {
@@ -202,8 +258,18 @@ mod tests {
     #[test]
     fn what_another_machine_made_is_left_for_a_day() {
         let stamp = Stamp::new();
-        let foreign = Stamp { host: stamp.host.wrapping_add(1), pid: 4_194_304, ..stamp };
+        let foreign = Stamp {
+            host: stamp.host.wrapping_add(1),
+            pid: 4_194_304,
+            ..stamp
+        };
         assert!(!foreign.owner_is_dead());
-        assert!(Stamp { created: foreign.created - 25 * 60 * 60, ..foreign }.owner_is_dead());
+        assert!(
+            Stamp {
+                created: foreign.created - 25 * 60 * 60,
+                ..foreign
+            }
+            .owner_is_dead()
+        );
     }
 }

@@ -31,7 +31,12 @@ pub struct Swept {
 
 impl Swept {
     pub(super) fn add(&mut self, other: Self) {
-        let Self { folders, containers, databases, roles } = other;
+        let Self {
+            folders,
+            containers,
+            databases,
+            roles,
+        } = other;
         self.folders.extend(folders);
         self.containers.extend(containers);
         self.databases.extend(databases);
@@ -42,10 +47,15 @@ impl Swept {
 /// Removes the folders of dead local servers, and half-done originals in the cache.
 pub(super) async fn folders() -> Swept {
     let mut swept = Swept::default();
-    for parent in local::run_folder_parents().into_iter().chain(local::template_cache()) {
+    for parent in local::run_folder_parents()
+        .into_iter()
+        .chain(local::template_cache())
+    {
         for entry in std::fs::read_dir(&parent).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let Some(owner) = name.to_str().and_then(|name| name.parse::<Stamp>().ok()) else { continue };
+            let Some(owner) = name.to_str().and_then(|name| name.parse::<Stamp>().ok()) else {
+                continue;
+            };
             let folder = entry.path();
             if !owner.owner_is_dead() || !may_remove(&folder) {
                 continue;
@@ -63,17 +73,31 @@ pub(super) async fn folders() -> Swept {
 fn may_remove(folder: &Path) -> bool {
     let us = rustix::process::geteuid();
     let is_ours = |uid: u32| us.as_raw() == uid || local::server_uid() == Some(uid);
-    folder.symlink_metadata().is_ok_and(|data| data.is_dir() && is_ours(data.uid()))
+    folder
+        .symlink_metadata()
+        .is_ok_and(|data| data.is_dir() && is_ours(data.uid()))
 }
 
 /// Ends a server whose watchdog was killed along with us.
 async fn end_server(data: &Path) {
-    let Ok(pid_file) = std::fs::read_to_string(data.join("postmaster.pid")) else { return };
-    let pid = pid_file.lines().next().and_then(|line| line.trim().parse::<i32>().ok()).filter(|pid| *pid > 1);
-    let Some(pid) = pid.and_then(Pid::from_raw) else { return };
+    let Ok(pid_file) = std::fs::read_to_string(data.join("postmaster.pid")) else {
+        return;
+    };
+    let pid = pid_file
+        .lines()
+        .next()
+        .and_then(|line| line.trim().parse::<i32>().ok())
+        .filter(|pid| *pid > 1);
+    let Some(pid) = pid.and_then(Pid::from_raw) else {
+        return;
+    };
     let start = Instant::now();
     while is_server_of(pid, data) && start.elapsed() < Duration::from_secs(4) {
-        let signal = if start.elapsed() < Duration::from_secs(2) { Signal::QUIT } else { Signal::KILL };
+        let signal = if start.elapsed() < Duration::from_secs(2) {
+            Signal::QUIT
+        } else {
+            Signal::KILL
+        };
         let _ = rustix::process::kill_process(pid, signal);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -84,7 +108,9 @@ fn is_server_of(pid: Pid, data: &Path) -> bool {
     let arguments = if cfg!(target_os = "linux") {
         std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default()
     } else {
-        let ps = std::process::Command::new("ps").args(["-o", "command=", "-p", &pid.as_raw_nonzero().to_string()]).output();
+        let ps = std::process::Command::new("ps")
+            .args(["-o", "command=", "-p", &pid.as_raw_nonzero().to_string()])
+            .output();
         ps.map(|output| output.stdout).unwrap_or_default()
     };
     String::from_utf8_lossy(&arguments).contains(&*data.to_string_lossy())
@@ -93,22 +119,41 @@ fn is_server_of(pid: Pid, data: &Path) -> bool {
 /// Drops the databases and roles of dead runs on a server of the user's.
 pub(super) async fn databases(connection: &mut PgConnection, admin: &PgConnectOptions) -> Swept {
     let mut swept = Swept::default();
-    let is_dead = |name: &str| name.parse::<Stamp>().is_ok_and(|owner| owner.owner_is_dead());
-    let rows = sqlx::query(include_str!("sweep/databases.sql")).fetch_all(&mut *connection).await.unwrap_or_default();
+    let is_dead = |name: &str| {
+        name.parse::<Stamp>()
+            .is_ok_and(|owner| owner.owner_is_dead())
+    };
+    let rows = sqlx::query(include_str!("sweep/databases.sql"))
+        .fetch_all(&mut *connection)
+        .await
+        .unwrap_or_default();
     let names: Vec<String> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
     // Marks outlive a database when a run is killed between its drop and that of its roles, so they are asked for too.
     let marks = scratch::marked_roles(connection).await.unwrap_or_default();
     for name in names.iter().filter(|name| is_dead(name)) {
-        if scratch::drop_database(connection, admin, name).await.is_ok() {
+        if scratch::drop_database(connection, admin, name)
+            .await
+            .is_ok()
+        {
             swept.databases.push(name.clone());
         }
     }
-    let mut owners: Vec<&String> = marks.iter().map(|(owner, _)| owner).filter(|owner| is_dead(owner)).collect();
+    let mut owners: Vec<&String> = marks
+        .iter()
+        .map(|(owner, _)| owner)
+        .filter(|owner| is_dead(owner))
+        .collect();
     owners.dedup();
     for owner in owners {
         let _ = scratch::drop_roles(connection, owner).await;
     }
-    let left = scratch::marked_roles(connection).await.unwrap_or_else(|_| marks.clone());
-    swept.roles = marks.into_iter().filter(|mark| is_dead(&mark.0) && !left.contains(mark)).map(|(_, role)| role).collect();
+    let left = scratch::marked_roles(connection)
+        .await
+        .unwrap_or_else(|_| marks.clone());
+    swept.roles = marks
+        .into_iter()
+        .filter(|mark| is_dead(&mark.0) && !left.contains(mark))
+        .map(|(_, role)| role)
+        .collect();
     swept
 }

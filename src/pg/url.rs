@@ -17,7 +17,12 @@ pub(super) async fn connect(url: &str) -> Result<(PgConnectOptions, PgConnection
     let connecting = PgConnection::connect_with(&options);
     let connection = match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
         Ok(connected) => connected.map_err(|error| refusal(error, &options))?,
-        Err(_) => return Err(ServerError::NoAnswer { at, seconds: CONNECT_LIMIT.as_secs() }),
+        Err(_) => {
+            return Err(ServerError::NoAnswer {
+                at,
+                seconds: CONNECT_LIMIT.as_secs(),
+            });
+        }
     };
     Ok((options, connection))
 }
@@ -39,22 +44,45 @@ fn refusal(source: sqlx::Error, options: &PgConnectOptions) -> ServerError {
         Some("28P01") => ServerError::WrongPassword { at, user, source },
         Some("3D000") => {
             let database = options.get_database().unwrap_or(&user).to_owned();
-            ServerError::NoSuchDatabase { at, database, source }
+            ServerError::NoSuchDatabase {
+                at,
+                database,
+                source,
+            }
         }
         _ => ServerError::Refused { at, user, source },
     }
 }
 
 /// Refuses a server on which we may not create databases, load schemas as their owners would, and look at roles.
-pub(super) async fn check_rights(connection: &mut PgConnection, options: &PgConnectOptions) -> Result<(), ServerError> {
+pub(super) async fn check_rights(
+    connection: &mut PgConnection,
+    options: &PgConnectOptions,
+) -> Result<(), ServerError> {
     let (at, user) = (place(options), options.get_username().to_owned());
-    let row = sqlx::query(include_str!("url/rights.sql")).fetch_one(connection).await;
-    let rights = row.and_then(|row| Ok((row.try_get::<bool, _>(0)?, row.try_get::<bool, _>(1)?, row.try_get::<bool, _>(2)?)));
+    let row = sqlx::query(include_str!("url/rights.sql"))
+        .fetch_one(connection)
+        .await;
+    let rights = row.and_then(|row| {
+        Ok((
+            row.try_get::<bool, _>(0)?,
+            row.try_get::<bool, _>(1)?,
+            row.try_get::<bool, _>(2)?,
+        ))
+    });
     match rights {
         Err(source) => Err(ServerError::Refused { at, user, source }),
         Ok((_, _, true)) => Err(ServerError::Standby { at }),
         Ok((true, _, _)) => Ok(()),
-        Ok((false, true, _)) => Err(ServerError::MissingRight { at, user, missing: "SUPERUSER" }),
-        Ok((false, false, _)) => Err(ServerError::MissingRight { at, user, missing: "SUPERUSER (and CREATEDB)" }),
+        Ok((false, true, _)) => Err(ServerError::MissingRight {
+            at,
+            user,
+            missing: "SUPERUSER",
+        }),
+        Ok((false, false, _)) => Err(ServerError::MissingRight {
+            at,
+            user,
+            missing: "SUPERUSER (and CREATEDB)",
+        }),
     }
 }

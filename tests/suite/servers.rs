@@ -1,7 +1,10 @@
 //! Servers of every provider: they start, hand out scratch databases, and leave nothing.
 
+#[path = "servers/killed.rs"]
 mod killed;
+#[path = "servers/named.rs"]
 mod named;
+#[path = "servers/roles.rs"]
 mod roles;
 
 use std::time::Instant;
@@ -10,11 +13,14 @@ use rstest::rstest;
 use sqlx::{Connection, PgConnection, Row};
 use tenantproof::pg::{Provider, Server, ServerChoice, ServerError, ServerOptions};
 
-use crate::support::child::Holder;
-use crate::support::traces;
+use crate::child::Holder;
+use crate::traces;
 
 async fn start(choice: &str) -> Server {
-    let options = ServerOptions { choice: choice.parse().unwrap(), version: None };
+    let options = ServerOptions {
+        choice: choice.parse().unwrap(),
+        version: None,
+    };
     Server::start(&options).await.unwrap()
 }
 
@@ -23,7 +29,10 @@ async fn connect(options: sqlx::postgres::PgConnectOptions) -> PgConnection {
 }
 
 async fn run(connection: &mut PgConnection, sql: &str) {
-    sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(connection).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned()))
+        .execute(connection)
+        .await
+        .unwrap();
 }
 
 async fn texts(connection: &mut PgConnection, sql: &'static str) -> Vec<String> {
@@ -33,14 +42,21 @@ async fn texts(connection: &mut PgConnection, sql: &'static str) -> Vec<String> 
 
 /// Databases of ours, seen from a scratch database on the same server.
 async fn databases(connection: &mut PgConnection) -> Vec<String> {
-    texts(connection, "SELECT datname::text FROM pg_database WHERE datname LIKE 'tenantproof%' ORDER BY 1").await
+    texts(
+        connection,
+        "SELECT datname::text FROM pg_database WHERE datname LIKE 'tenantproof%' ORDER BY 1",
+    )
+    .await
 }
 
 #[rstest]
 #[case::local("local", Provider::Local)]
 #[case::container("container", Provider::Container)]
 #[tokio::test]
-async fn a_server_starts_hands_out_databases_and_leaves_nothing(#[case] choice: &str, #[case] kind: Provider) {
+async fn a_server_starts_hands_out_databases_and_leaves_nothing(
+    #[case] choice: &str,
+    #[case] kind: Provider,
+) {
     let begun = Instant::now();
     let server = start(choice).await;
     eprintln!("{choice}: start {:?}", begun.elapsed());
@@ -50,7 +66,10 @@ async fn a_server_starts_hands_out_databases_and_leaves_nothing(#[case] choice: 
     assert_eq!(major, (server.version_num() / 10_000).to_string());
 
     let begun = Instant::now();
-    let (one, two) = (server.scratch().await.unwrap(), server.scratch().await.unwrap());
+    let (one, two) = (
+        server.scratch().await.unwrap(),
+        server.scratch().await.unwrap(),
+    );
     eprintln!("{choice}: two scratch databases {:?}", begun.elapsed());
     assert_ne!(one.name(), two.name());
     assert!(one.roles_before().contains("postgres"));
@@ -60,9 +79,22 @@ async fn a_server_starts_hands_out_databases_and_leaves_nothing(#[case] choice: 
     let tables = "SELECT relname::text FROM pg_class WHERE relname = 'only_here'";
     assert_eq!(texts(&mut in_one, tables).await.len(), 1);
     assert!(texts(&mut in_two, tables).await.is_empty());
-    for (setting, value) in [("fsync", "off"), ("wal_level", "logical"), ("lc_collate", "C."), ("server_encoding", "UTF8")] {
-        let row = sqlx::query("SELECT current_setting($1)").bind(setting).fetch_one(&mut in_one).await.unwrap();
-        assert!(row.get::<String, _>(0).starts_with(value), "{setting} is {}", row.get::<String, _>(0));
+    for (setting, value) in [
+        ("fsync", "off"),
+        ("wal_level", "logical"),
+        ("lc_collate", "C."),
+        ("server_encoding", "UTF8"),
+    ] {
+        let row = sqlx::query("SELECT current_setting($1)")
+            .bind(setting)
+            .fetch_one(&mut in_one)
+            .await
+            .unwrap();
+        assert!(
+            row.get::<String, _>(0).starts_with(value),
+            "{setting} is {}",
+            row.get::<String, _>(0)
+        );
     }
 
     // With a session on it, and once without being told.
@@ -79,7 +111,10 @@ async fn a_server_starts_hands_out_databases_and_leaves_nothing(#[case] choice: 
     let begun = Instant::now();
     server.stop().await;
     eprintln!("{choice}: stop {:?}", begun.elapsed());
-    assert!(in_witness.ping().await.is_err(), "the server is still there");
+    assert!(
+        in_witness.ping().await.is_err(),
+        "the server is still there"
+    );
 }
 
 #[tokio::test]
@@ -88,21 +123,45 @@ async fn a_copy_holds_what_the_original_holds() {
     let original = server.scratch().await.unwrap();
     let mut connection = connect(original.connect_options()).await;
     run(&mut connection, "CREATE TABLE t AS SELECT 42 AS n").await;
-    assert!(matches!(server.copy(&original).await, Err(ServerError::Scratch { .. })), "somebody is connected");
+    assert!(
+        matches!(
+            server.copy(&original).await,
+            Err(ServerError::Scratch { .. })
+        ),
+        "somebody is connected"
+    );
     connection.close().await.unwrap();
     let copy = server.copy(&original).await.unwrap();
     let mut connection = connect(copy.connect_options()).await;
-    assert_eq!(texts(&mut connection, "SELECT n::text FROM t").await, ["42"]);
+    assert_eq!(
+        texts(&mut connection, "SELECT n::text FROM t").await,
+        ["42"]
+    );
 }
 
 #[tokio::test]
 async fn what_force_does_not_drop_is_cleared_away() {
     let server = start("local").await;
-    let (scratch, witness) = (server.scratch().await.unwrap(), server.scratch().await.unwrap());
+    let (scratch, witness) = (
+        server.scratch().await.unwrap(),
+        server.scratch().await.unwrap(),
+    );
     let mut connection = connect(scratch.connect_options()).await;
-    run(&mut connection, &format!("ALTER DATABASE {} IS_TEMPLATE true", scratch.name())).await;
-    run(&mut connection, "SELECT pg_create_logical_replication_slot('left', 'test_decoding')").await;
-    run(&mut connection, "CREATE SUBSCRIPTION s CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false)").await;
+    run(
+        &mut connection,
+        &format!("ALTER DATABASE {} IS_TEMPLATE true", scratch.name()),
+    )
+    .await;
+    run(
+        &mut connection,
+        "SELECT pg_create_logical_replication_slot('left', 'test_decoding')",
+    )
+    .await;
+    run(
+        &mut connection,
+        "CREATE SUBSCRIPTION s CONNECTION 'host=nowhere' PUBLICATION p WITH (connect = false)",
+    )
+    .await;
     scratch.drop_now().await.unwrap();
     let mut connection = connect(witness.connect_options()).await;
     assert_eq!(databases(&mut connection).await, [witness.name()]);
@@ -119,38 +178,47 @@ async fn a_handle_ends_a_server_in_other_hands(#[case] choice: &str) {
     let begun = Instant::now();
     handle.stop().await;
     eprintln!("{choice}: stop by handle {:?}", begun.elapsed());
-    assert!(PgConnection::connect_with(&scratch.connect_options()).await.is_err());
+    assert!(
+        PgConnection::connect_with(&scratch.connect_options())
+            .await
+            .is_err()
+    );
     let begun = Instant::now();
     handle.stop().await;
     drop(scratch);
     server.stop().await;
-    assert!(begun.elapsed().as_millis() < 500, "ending what has ended took {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed().as_millis() < 500,
+        "ending what has ended took {:?}",
+        begun.elapsed()
+    );
 }
 
 #[rstest]
-#[case::stopped(true)]
-#[case::dropped(false)]
-fn a_process_that_ends_well_leaves_nothing(#[case] stopped: bool, #[values("local", "container")] choice: &str) {
+#[case::local("local")]
+#[case::container("container")]
+fn a_process_that_ends_well_leaves_nothing(#[case] choice: &str) {
     let mut holder = Holder::spawn(Holder::command(choice));
     let pid = holder.pid();
     assert!(holder.report().starts_with("READY"));
     assert_eq!(traces::processes(pid).is_empty(), choice == "container");
     assert_eq!(traces::folders(pid).is_empty(), choice == "container");
     assert_eq!(traces::containers(pid).is_empty(), choice == "local");
-    if stopped {
-        holder.finish();
-        assert_eq!(traces::processes(pid), [""; 0]);
-        assert_eq!(traces::folders(pid), [""; 0]);
-        assert_eq!(traces::containers(pid), [""; 0]);
-    }
+    holder.finish();
+    assert_eq!(traces::processes(pid), [""; 0]);
+    assert_eq!(traces::folders(pid), [""; 0]);
+    assert_eq!(traces::containers(pid), [""; 0]);
 }
 
-/// In this process, so only while its other tests have servers too: look at one folder, one container.
 #[rstest]
 #[case::local("local")]
 #[case::container("container")]
 fn dropping_is_enough_even_without_a_runtime(#[case] choice: &str) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(1).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .worker_threads(1)
+        .build()
+        .unwrap();
     let (server, scratch) = runtime.block_on(async {
         let server = start(choice).await;
         let scratch = server.scratch().await.unwrap();
@@ -160,18 +228,47 @@ fn dropping_is_enough_even_without_a_runtime(#[case] choice: &str) {
     let options = scratch.connect_options();
     drop(scratch);
     drop(server);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    assert!(runtime.block_on(PgConnection::connect_with(&options)).is_err(), "the server is still there");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    assert!(
+        runtime
+            .block_on(PgConnection::connect_with(&options))
+            .is_err(),
+        "the server is still there"
+    );
     if let Some(folder) = options.get_socket() {
         assert!(!folder.exists());
+    }
+}
+
+#[rstest]
+#[case::local("local", [30, 60, 100, 150, 200])]
+#[case::container("container", [50, 200, 500, 900, 1500])]
+fn a_start_that_is_given_up_leaves_nothing(#[case] choice: &str, #[case] moments: [u64; 5]) {
+    for moment in moments {
+        let mut holder = Holder::spawn(Holder::command_that_gives_up(choice, moment));
+        let pid = holder.pid();
+        assert!(holder.child.wait().unwrap().success());
+        let left = [
+            traces::processes(pid),
+            traces::folders(pid),
+            traces::containers(pid),
+        ]
+        .concat();
+        assert_eq!(left, [""; 0], "given up after {moment} ms");
     }
 }
 
 #[test]
 fn auto_prefers_a_container_and_tells_what_it_passed_over() {
     let mut holder = Holder::spawn(Holder::command("auto"));
-    assert!(holder.report().starts_with("READY container "), "an engine with an image is expected here");
-    drop(holder);
+    assert!(
+        holder.report().starts_with("READY container "),
+        "an engine with an image is expected here"
+    );
+    holder.finish();
 
     let begun = Instant::now();
     let mut command = Holder::command("auto");
@@ -179,8 +276,15 @@ fn auto_prefers_a_container_and_tells_what_it_passed_over() {
     let mut holder = Holder::spawn(command);
     let report = holder.report();
     assert!(report.starts_with("READY local "), "{report}");
-    assert!(report.contains("container: use a container engine: none answers"), "{report}");
-    assert!(begun.elapsed().as_secs() < 5, "passing over took {:?}", begun.elapsed());
+    assert!(
+        report.contains("container: use a container engine: none answers"),
+        "{report}"
+    );
+    assert!(
+        begun.elapsed().as_secs() < 5,
+        "passing over took {:?}",
+        begun.elapsed()
+    );
     holder.finish();
 }
 
@@ -194,8 +298,15 @@ fn an_engine_that_does_not_answer_is_passed_over() {
     command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
     let mut holder = Holder::spawn(command);
     let report = holder.report();
-    assert!(report.starts_with("READY local ") && report.contains("within 5 s"), "{report}");
-    assert!(begun.elapsed().as_secs() < 8, "passing over took {:?}", begun.elapsed());
+    assert!(
+        report.starts_with("READY local ") && report.contains("within 5 s"),
+        "{report}"
+    );
+    assert!(
+        begun.elapsed().as_secs() < 8,
+        "passing over took {:?}",
+        begun.elapsed()
+    );
     holder.finish();
 }
 
@@ -203,22 +314,51 @@ fn an_engine_that_does_not_answer_is_passed_over() {
 async fn a_missing_image_or_version_is_refused_quickly() {
     let begun = Instant::now();
     for choice in [ServerChoice::Container, ServerChoice::Local] {
-        let options = ServerOptions { choice, version: Some("99".into()) };
+        let options = ServerOptions {
+            choice,
+            version: Some("99".into()),
+        };
         let error = Server::start(&options).await.unwrap_err();
-        assert!(matches!(error, ServerError::NoImage { .. } | ServerError::NoSuchVersion { .. }), "{error:?}");
+        assert!(
+            matches!(
+                error,
+                ServerError::NoImage { .. } | ServerError::NoSuchVersion { .. }
+            ),
+            "{error:?}"
+        );
         assert!(error.to_string().contains("99"), "{error}");
     }
-    assert!(begun.elapsed().as_secs() < 25, "refusing took {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed().as_secs() < 25,
+        "refusing took {:?}",
+        begun.elapsed()
+    );
 }
 
 #[rstest]
-#[case::no_programs("PG_BIN", "/nowhere", "REFUSED failed to find PostgreSQL's server programs")]
-#[case::somebody_elses_settings("PGOPTIONS", "-c search_path=elsewhere", "READY local")]
+#[case::no_programs(
+    "PG_BIN",
+    "/nowhere",
+    "REFUSED failed to find PostgreSQL's server programs"
+)]
+#[case::somebody_elses_settings(
+    "PGOPTIONS",
+    "-c search_path=elsewhere",
+    "REFUSED failed to keep PGOPTIONS out"
+)]
 #[case::somebody_elses_server("PGHOST", "nowhere", "READY local")]
 #[case::nowhere_to_keep("HOME", "", "READY local")]
-fn the_environment_is_heeded_where_it_is_meant_for_us(#[case] name: &str, #[case] value: &str, #[case] expected: &str) {
+fn the_environment_is_heeded_where_it_is_meant_for_us(
+    #[case] name: &str,
+    #[case] value: &str,
+    #[case] expected: &str,
+) {
+    let temporary = tempfile::tempdir().unwrap();
     let mut command = Holder::command("local");
-    command.env_remove("XDG_CACHE_HOME").env(name, value);
+    command
+        .env_remove("XDG_CACHE_HOME")
+        .env("TMPDIR", temporary.path())
+        .env(name, value);
     let mut holder = Holder::spawn(command);
     let report = holder.report();
     assert!(report.starts_with(expected), "{report}");
@@ -252,17 +392,30 @@ fn runs_at_once_share_what_initdb_made_and_mend_it_when_it_is_damaged() {
 
 #[test]
 fn a_user_without_rights_starts_a_local_server_too() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::os::unix::process::CommandExt;
-    use std::os::unix::fs::MetadataExt;
     if std::fs::metadata("/proc/self").unwrap().uid() != 0 {
         return; // every other test here is one by a user without rights
     }
+    let temporary = tempfile::tempdir().unwrap();
+    let everybody = std::fs::Permissions::from_mode(0o777);
+    std::fs::set_permissions(temporary.path(), everybody).unwrap();
     let mut command = Holder::command("local");
-    command.uid(65534).gid(65534).current_dir("/").env("HOME", "/nonexistent").env_remove("XDG_CACHE_HOME");
+    command
+        .uid(65534)
+        .gid(65534)
+        .current_dir("/")
+        .env("HOME", "/nonexistent")
+        .env("TMPDIR", temporary.path())
+        .env_remove("XDG_CACHE_HOME");
     let mut holder = Holder::spawn(command);
     let (pid, report) = (holder.pid(), holder.report());
     assert!(report.starts_with("READY local "), "{report}");
     holder.kill();
-    traces::gone_within(std::time::Duration::from_secs(2), "processes", || traces::processes(pid));
-    traces::gone_within(std::time::Duration::from_secs(2), "folders", || traces::folders(pid));
+    traces::gone_within(std::time::Duration::from_secs(2), "processes", || {
+        traces::processes(pid)
+    });
+    traces::gone_within(std::time::Duration::from_secs(2), "folders", || {
+        traces::folders(pid)
+    });
 }

@@ -17,7 +17,11 @@ pub fn processes(pid: u32) -> Vec<String> {
         // The children of a postmaster show a title of their own, but work in its folder.
         let folder = std::fs::read_link(entry.path().join("cwd")).unwrap_or_default();
         if command.contains(&mark) || folder.to_string_lossy().contains(&mark) {
-            found.push(format!("{} {command} in {}", entry.file_name().to_string_lossy(), folder.display()));
+            found.push(format!(
+                "{} {command} in {}",
+                entry.file_name().to_string_lossy(),
+                folder.display()
+            ));
         }
     }
     found
@@ -26,23 +30,44 @@ pub fn processes(pid: u32) -> Vec<String> {
 /// Folders of this owner.
 pub fn folders(pid: u32) -> Vec<String> {
     let mark = mark(pid);
-    let mut parents = vec![std::env::temp_dir()];
+    let mut parents = vec![std::env::temp_dir(), "/dev/shm".into()];
     if let Some(home) = std::env::var_os("HOME") {
         parents.push(std::path::Path::new(&home).join(".cache/tenantproof"));
     }
-    let entries = parents.iter().filter_map(|parent| std::fs::read_dir(parent).ok()).flatten().flatten();
-    entries.map(|entry| entry.path().display().to_string()).filter(|path| path.contains(&mark)).collect()
+    let entries = parents
+        .iter()
+        .filter_map(|parent| std::fs::read_dir(parent).ok())
+        .flatten()
+        .flatten();
+    entries
+        .map(|entry| entry.path().display().to_string())
+        .filter(|path| path.contains(&mark))
+        .collect()
 }
 
 /// Containers of this owner, running or not.
 pub fn containers(pid: u32) -> Vec<String> {
     let output = Command::new("docker")
-        .args(["ps", "--all", "--filter", "label=tenantproof", "--format", "{{.ID}} {{.Label \"tenantproof\"}}"])
+        .args([
+            "ps",
+            "--all",
+            "--filter",
+            "label=tenantproof",
+            "--format",
+            "{{.ID}} {{.Label \"tenantproof\"}}",
+        ])
         .output()
         .unwrap();
-    assert!(output.status.success(), "docker ps: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "docker ps: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines().filter(|line| line.contains(&mark(pid))).map(str::to_owned).collect()
+    text.lines()
+        .filter(|line| line.contains(&mark(pid)))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Waits until `look` finds nothing; says what is left when it still does after `limit`.
@@ -54,7 +79,10 @@ pub fn gone_within(limit: Duration, what: &str, look: impl Fn() -> Vec<String>) 
         if left.is_empty() {
             return;
         }
-        assert!(start.elapsed() < limit, "{what} left after {limit:?}: {left:#?}");
+        assert!(
+            start.elapsed() < limit,
+            "{what} left after {limit:?}: {left:#?}"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }

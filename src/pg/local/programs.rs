@@ -27,12 +27,20 @@ impl Programs {
     ///
     /// `PG_BIN` beats everything: where it is set, nothing else is looked at.
     pub(super) fn find(asked: Option<&str>) -> Result<Self, ServerError> {
-        let pg_bin = std::env::var_os("PG_BIN").filter(|value| !value.is_empty()).map(PathBuf::from);
+        let pg_bin = std::env::var_os("PG_BIN")
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from);
         let (folders, looked_in) = match pg_bin {
-            Some(folder) => (vec![folder.clone()], format!("PG_BIN ({})", folder.display())),
+            Some(folder) => (
+                vec![folder.clone()],
+                format!("PG_BIN ({})", folder.display()),
+            ),
             None => (candidates(), describe_candidates()),
         };
-        let found: Vec<Self> = folders.iter().filter_map(|folder| Self::in_folder(folder)).collect();
+        let found: Vec<Self> = folders
+            .iter()
+            .filter_map(|folder| Self::in_folder(folder))
+            .collect();
         choose(found, asked, looked_in)
     }
 
@@ -40,11 +48,17 @@ impl Programs {
         if !folder.join("initdb").is_file() {
             return None;
         }
-        let output = Command::new(folder.join("postgres")).arg("--version").output().ok()?;
+        let output = Command::new(folder.join("postgres"))
+            .arg("--version")
+            .output()
+            .ok()?;
         // "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"
         let text = String::from_utf8(output.stdout).ok()?;
         let version = text.split_ascii_whitespace().nth(2)?.to_owned();
-        Some(Self { folder: folder.to_path_buf(), version })
+        Some(Self {
+            folder: folder.to_path_buf(),
+            version,
+        })
     }
 
     pub(super) fn program(&self, name: &str) -> PathBuf {
@@ -57,15 +71,29 @@ impl Programs {
     }
 
     fn order(&self) -> (u32, u32) {
-        (self.major(), self.version.split_once('.').map_or(0, |(_, minor)| leading_number(minor)))
+        (
+            self.major(),
+            self.version
+                .split_once('.')
+                .map_or(0, |(_, minor)| leading_number(minor)),
+        )
     }
 }
 
-fn choose(mut found: Vec<Programs>, asked: Option<&str>, looked_in: String) -> Result<Programs, ServerError> {
+fn choose(
+    mut found: Vec<Programs>,
+    asked: Option<&str>,
+    looked_in: String,
+) -> Result<Programs, ServerError> {
     // Stable, and the best last: among equals the folder named first wins.
     found.reverse();
     found.sort_by_key(Programs::order);
-    let versions = found.iter().rev().map(|programs| programs.version.clone()).collect::<Vec<_>>().join(", ");
+    let versions = found
+        .iter()
+        .rev()
+        .map(|programs| programs.version.clone())
+        .collect::<Vec<_>>()
+        .join(", ");
     if found.is_empty() {
         return Err(ServerError::NoPrograms { looked_in });
     }
@@ -75,28 +103,48 @@ fn choose(mut found: Vec<Programs>, asked: Option<&str>, looked_in: String) -> R
     };
     let Some(best) = found.into_iter().rev().find(fits) else {
         let asked = asked.unwrap_or_default().to_owned();
-        return Err(ServerError::NoSuchVersion { asked, found: versions });
+        return Err(ServerError::NoSuchVersion {
+            asked,
+            found: versions,
+        });
     };
     if best.major() < MINIMUM_MAJOR {
-        return Err(ServerError::TooOld { at: best.folder.display().to_string(), found: best.version });
+        return Err(ServerError::TooOld {
+            at: best.folder.display().to_string(),
+            found: best.version,
+        });
     }
     Ok(best)
 }
 
 fn candidates() -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    if let Some(folder) = Command::new("pg_config").arg("--bindir").output().ok().filter(|output| output.status.success()) {
-        folders.push(PathBuf::from(String::from_utf8_lossy(&folder.stdout).trim()));
+    if let Some(folder) = Command::new("pg_config")
+        .arg("--bindir")
+        .output()
+        .ok()
+        .filter(|output| output.status.success())
+    {
+        folders.push(PathBuf::from(
+            String::from_utf8_lossy(&folder.stdout).trim(),
+        ));
     }
     for (root, prefix, sub) in PACKAGED {
         for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            if name.to_str().and_then(|name| name.strip_prefix(prefix)).is_some_and(|rest| leading_number(rest) > 0) {
+            if name
+                .to_str()
+                .and_then(|name| name.strip_prefix(prefix))
+                .is_some_and(|rest| leading_number(rest) > 0)
+            {
                 folders.push(entry.path().join(sub));
             }
         }
     }
-    if let Some(folder) = which::which("postgres").ok().and_then(|path| Some(path.canonicalize().ok()?.parent()?.to_path_buf())) {
+    if let Some(folder) = which::which("postgres")
+        .ok()
+        .and_then(|path| Some(path.canonicalize().ok()?.parent()?.to_path_buf()))
+    {
         folders.push(folder);
     }
     folders.sort();
@@ -105,12 +153,16 @@ fn candidates() -> Vec<PathBuf> {
 }
 
 fn describe_candidates() -> String {
-    let packaged = PACKAGED.map(|(root, prefix, sub)| format!("{root}/{prefix}*/{sub}")).join(", ");
+    let packaged = PACKAGED
+        .map(|(root, prefix, sub)| format!("{root}/{prefix}*/{sub}"))
+        .join(", ");
     format!("`pg_config --bindir`, {packaged} and PATH")
 }
 
 fn leading_number(text: &str) -> u32 {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     text[..end].parse().unwrap_or(0)
 }
 
@@ -119,12 +171,21 @@ mod tests {
     use super::*;
 
     fn at(folder: &str, version: &str) -> Programs {
-        Programs { folder: folder.into(), version: version.into() }
+        Programs {
+            folder: folder.into(),
+            version: version.into(),
+        }
     }
 
     #[track_caller]
     fn chosen(asked: Option<&str>) -> Result<String, ServerError> {
-        let found = vec![at("/a", "15.18"), at("/b", "17.2"), at("/c", "15.3"), at("/d", "9.6.24"), at("/e", "18beta1")];
+        let found = vec![
+            at("/a", "15.18"),
+            at("/b", "17.2"),
+            at("/c", "15.3"),
+            at("/d", "9.6.24"),
+            at("/e", "18beta1"),
+        ];
         choose(found, asked, "nowhere".into()).map(|programs| programs.version)
     }
 
@@ -139,7 +200,12 @@ mod tests {
     fn a_version_that_is_not_there_names_those_that_are() {
         let error = chosen(Some("16")).unwrap_err();
         assert!(matches!(error, ServerError::NoSuchVersion { .. }));
-        assert!(error.to_string().contains("18beta1, 17.2, 15.18, 15.3, 9.6.24"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("18beta1, 17.2, 15.18, 15.3, 9.6.24"),
+            "{error}"
+        );
     }
 
     #[test]

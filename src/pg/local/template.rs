@@ -16,8 +16,14 @@ use crate::pg::server::SETTINGS;
 use crate::pg::stamp::{PREFIX, Stamp, fnv};
 
 /// Small WAL segments: the folder is 28 MB instead of 39, and made and copied the faster.
-const INITDB: [&str; 6] =
-    ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", "--no-instructions", "--wal-segsize=1"];
+const INITDB: [&str; 6] = [
+    "--username=postgres",
+    "--auth=trust",
+    "--encoding=UTF8",
+    "--no-sync",
+    "--no-instructions",
+    "--wal-segsize=1",
+];
 
 /// The C library's locale that sorts by code point and knows Unicode's letters; not there on every system.
 const LOCALES: [&str; 2] = ["C.UTF-8", "C"];
@@ -28,7 +34,8 @@ const LOCAL_SETTINGS: [(&str, &str); 4] = [
     // Shared memory in the data folder goes with it, even when the server is killed.
     ("dynamic_shared_memory_type", "mmap"),
     ("shared_buffers", "64MB"),
-    ("max_wal_size", "1GB"),
+    // The folder may be in memory.
+    ("max_wal_size", "256MB"),
 ];
 
 /// Whether the data folder is a copy, which may be one of a damaged original.
@@ -39,7 +46,11 @@ pub(super) enum Origin {
 }
 
 /// Fills the data folder, from the kept original where there is one.
-pub(super) async fn fill(programs: &Programs, account: Account, run: &RunFolder) -> Result<Origin, ServerError> {
+pub(super) async fn fill(
+    programs: &Programs,
+    account: Account,
+    run: &RunFolder,
+) -> Result<Origin, ServerError> {
     let original = original(programs);
     if let Some(original) = &original
         && original.join("PG_VERSION").exists()
@@ -66,17 +77,28 @@ pub(super) fn discard(programs: &Programs) {
 
 async fn initdb(programs: &Programs, account: Account, run: &RunFolder) -> Result<(), ServerError> {
     for locale in LOCALES {
-        let mut arguments: Vec<String> = INITDB.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut arguments: Vec<String> = INITDB
+            .iter()
+            .map(|argument| (*argument).to_owned())
+            .collect();
         arguments.push(format!("--locale={locale}"));
         arguments.push(format!("--pgdata={}", run.data().display()));
-        let status = Watched::spawn(&programs.program("initdb"), &arguments, account, run)?.ended().await?;
+        let status = Watched::spawn(&programs.program("initdb"), &arguments, account, run)?
+            .ended()
+            .await?;
         if status.success() {
-            return configure(&run.data())
-                .map_err(|source| ServerError::Local { doing: "configure", path: run.data(), source });
+            return configure(&run.data()).map_err(|source| ServerError::Local {
+                doing: "configure",
+                path: run.data(),
+                source,
+            });
         }
         let log = run.log_end();
         if locale == LOCALES[LOCALES.len() - 1] || !log.contains("locale") {
-            return Err(ServerError::Ended { program: "initdb".into(), log });
+            return Err(ServerError::Ended {
+                program: "initdb".into(),
+                log,
+            });
         }
         let _ = fs::remove_dir_all(run.data());
     }
@@ -85,23 +107,42 @@ async fn initdb(programs: &Programs, account: Account, run: &RunFolder) -> Resul
 
 fn configure(data: &Path) -> io::Result<()> {
     use io::Write;
-    let mut file = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .open(data.join("postgresql.conf"))?;
     file.write_all(configuration().as_bytes())
 }
 
 fn configuration() -> String {
-    SETTINGS.iter().chain(&LOCAL_SETTINGS).map(|(name, value)| format!("{name} = '{value}'\n")).collect()
+    SETTINGS
+        .iter()
+        .chain(&LOCAL_SETTINGS)
+        .map(|(name, value)| format!("{name} = '{value}'\n"))
+        .collect()
 }
 
 /// The original of an installation; another version, place or setting has another.
 fn original(programs: &Programs) -> Option<PathBuf> {
-    let what = [programs.program("initdb").to_string_lossy().into_owned(), INITDB.concat(), configuration()].join("\n");
-    Some(cache()?.join(format!("initdb-{}-{:016x}", programs.version, fnv(what.as_bytes()))))
+    let what = [
+        programs.program("initdb").to_string_lossy().into_owned(),
+        INITDB.concat(),
+        configuration(),
+    ]
+    .join("\n");
+    Some(cache()?.join(format!(
+        "initdb-{}-{:016x}",
+        programs.version,
+        fnv(what.as_bytes())
+    )))
 }
 
 /// A folder that is ours alone: what lies in it is run as a server.
 pub(in crate::pg) fn cache() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let uid = rustix::process::geteuid().as_raw();
     [
         absolute("XDG_CACHE_HOME").map(|folder| folder.join(PREFIX)),
@@ -111,8 +152,13 @@ pub(in crate::pg) fn cache() -> Option<PathBuf> {
     .into_iter()
     .flatten()
     .find(|folder| {
-        let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-        folder.symlink_metadata().is_ok_and(|data| data.is_dir() && data.uid() == uid && data.permissions().mode() & 0o022 == 0)
+        let _ = fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder);
+        folder.symlink_metadata().is_ok_and(|data| {
+            data.is_dir() && data.uid() == uid && data.permissions().mode() & 0o022 == 0
+        })
     })
 }
 

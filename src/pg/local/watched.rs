@@ -25,10 +25,19 @@ pub(super) struct Watched {
 
 impl Watched {
     /// Starts `program` as `account`, its output going to the folder's log.
-    pub(super) fn spawn(program: &Path, arguments: &[String], account: Account, run: &RunFolder) -> Result<Self, ServerError> {
+    pub(super) fn spawn(
+        program: &Path,
+        arguments: &[String],
+        account: Account,
+        run: &RunFolder,
+    ) -> Result<Self, ServerError> {
         let failed = |path: &Path, doing| {
             let path = path.to_path_buf();
-            move |source| ServerError::Local { doing, path, source }
+            move |source| ServerError::Local {
+                doing,
+                path,
+                source,
+            }
         };
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -37,7 +46,11 @@ impl Watched {
             .map_err(failed(&run.log(), "open"))?;
         let log_too = log.try_clone().map_err(failed(&run.log(), "open"))?;
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", WATCHDOG, "watchdog"]).arg(run.path()).arg(program).args(arguments);
+        command
+            .args(["-c", WATCHDOG, "watchdog"])
+            .arg(run.path())
+            .arg(program)
+            .args(arguments);
         // PGDATA, PGPORT, PGOPTIONS and their like are somebody else's; a TZ spares initdb a search through all zones.
         command.env_clear().env("TZ", "UTC").env("LC_ALL", "C");
         for name in ["PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"] {
@@ -47,7 +60,12 @@ impl Watched {
         }
         account.become_in(&mut command);
         // A group of its own: Ctrl-C at the terminal is for us to act on.
-        command.process_group(0).current_dir("/").stdin(Stdio::piped()).stdout(log).stderr(log_too);
+        command
+            .process_group(0)
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(log)
+            .stderr(log_too);
         let watchdog = command.spawn().map_err(failed(program, "run"))?;
         Ok(Self { watchdog })
     }
@@ -61,7 +79,11 @@ impl Watched {
     pub(super) async fn ended(mut self) -> Result<ExitStatus, ServerError> {
         loop {
             let ended = self.try_ended();
-            match ended.map_err(|source| ServerError::Local { doing: "wait for", path: "/bin/sh".into(), source })? {
+            match ended.map_err(|source| ServerError::Local {
+                doing: "wait for",
+                path: "/bin/sh".into(),
+                source,
+            })? {
                 Some(status) => return Ok(status),
                 None => tokio::time::sleep(POLL).await,
             }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use rstest::rstest;
 
 use super::start;
-use crate::support::child::Holder;
-use crate::support::traces;
+use crate::child::Holder;
+use crate::traces;
 
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -20,9 +20,39 @@ async fn a_local_server_does_not_outlive_its_owner() {
         std::thread::sleep(Duration::from_millis(moment));
         holder.kill();
         let pid = holder.pid();
-        traces::gone_within(LIMIT, &format!("processes of a run killed at {moment} ms"), || traces::processes(pid));
+        traces::gone_within(
+            LIMIT,
+            &format!("processes of a run killed at {moment} ms"),
+            || traces::processes(pid),
+        );
         start("local").await.stop().await;
-        assert_eq!(traces::folders(pid), [""; 0], "of a run killed at {moment} ms");
+        assert_eq!(
+            traces::folders(pid),
+            [""; 0],
+            "of a run killed at {moment} ms"
+        );
+    }
+}
+
+/// A shell starts background programs deaf to SIGQUIT, and they stay so until they have set up their handlers.
+#[test]
+fn not_even_one_that_has_just_begun() {
+    for wait in 0..10 {
+        let mut holder = Holder::spawn(Holder::command("local"));
+        let pid = holder.pid();
+        let begun = || {
+            traces::processes(pid)
+                .iter()
+                .any(|process| process.contains("postgres -D"))
+        };
+        while !begun() {
+            assert_eq!(holder.child.try_wait().unwrap(), None);
+        }
+        std::thread::sleep(Duration::from_millis(wait));
+        holder.kill();
+        let what = format!("processes of a run killed {wait} ms after its server began");
+        traces::gone_within(LIMIT, &what, || traces::processes(pid));
+        traces::gone_within(LIMIT, "folders", || traces::folders(pid));
     }
 }
 
@@ -50,11 +80,26 @@ async fn a_local_server_whose_watchdog_was_killed_too_ends_with_the_next_start()
         .filter(|process| process.contains("/bin/sh"))
         .filter_map(|process| Some(process.split(' ').next()?.to_owned()))
         .collect();
-    assert_eq!(watchdogs.len(), 2, "the watchdog and its reader: {:#?}", traces::processes(pid));
-    assert!(std::process::Command::new("kill").arg("-KILL").args(&watchdogs).status().unwrap().success());
+    assert_eq!(
+        watchdogs.len(),
+        2,
+        "the watchdog and its reader: {:#?}",
+        traces::processes(pid)
+    );
+    assert!(
+        std::process::Command::new("kill")
+            .arg("-KILL")
+            .args(&watchdogs)
+            .status()
+            .unwrap()
+            .success()
+    );
     holder.kill();
     std::thread::sleep(Duration::from_millis(300));
-    assert!(!traces::processes(pid).is_empty(), "nothing was left to sweep up");
+    assert!(
+        !traces::processes(pid).is_empty(),
+        "nothing was left to sweep up"
+    );
     let server = start("local").await;
     assert_eq!(traces::processes(pid), [""; 0]);
     assert_eq!(traces::folders(pid), [""; 0]);
@@ -71,7 +116,11 @@ async fn a_container_does_not_outlive_the_next_start() {
         // The engine may still be at work on what the run had asked for.
         std::thread::sleep(Duration::from_millis(500));
         start("container").await.stop().await;
-        assert_eq!(traces::containers(pid), [""; 0], "of a run killed at {moment} ms");
+        assert_eq!(
+            traces::containers(pid),
+            [""; 0],
+            "of a run killed at {moment} ms"
+        );
     }
 }
 

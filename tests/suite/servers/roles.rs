@@ -11,7 +11,8 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-const ROLES: &str = "SELECT rolname::text FROM pg_roles WHERE rolname !~ '^(pg_|postgres$)' ORDER BY 1";
+const ROLES: &str =
+    "SELECT rolname::text FROM pg_roles WHERE rolname !~ '^(pg_|postgres$)' ORDER BY 1";
 
 /// What the statements of one transaction create and alter, beside roles `old` and `older` that were there before.
 #[rstest]
@@ -34,7 +35,11 @@ const ROLES: &str = "SELECT rolname::text FROM pg_roles WHERE rolname !~ '^(pg_|
 #[case::granted_among_old("GRANT old TO older", &[], &["old", "older"])]
 #[case::granted_here_only("CREATE TABLE t (); GRANT SELECT ON t TO old", &[], &[])]
 #[tokio::test]
-async fn a_transaction_s_roles_are_told_apart(#[case] sql: &str, #[case] created: &[&str], #[case] altered: &[&str]) {
+async fn a_transaction_s_roles_are_told_apart(
+    #[case] sql: &str,
+    #[case] created: &[&str],
+    #[case] altered: &[&str],
+) {
     let server = start("local").await;
     let witness = server.scratch().await.unwrap();
     let mut other = connect(witness.connect_options()).await;
@@ -48,15 +53,27 @@ async fn a_transaction_s_roles_are_told_apart(#[case] sql: &str, #[case] created
     run(&mut connection, sql).await;
     run(&mut other, "CREATE ROLE theirs_too").await;
     let changes = scratch.note_created_roles(&mut connection).await.unwrap();
-    assert_eq!(changes, RoleChanges { created: set(created), altered: set(altered) });
+    assert_eq!(
+        changes,
+        RoleChanges {
+            created: set(created),
+            altered: set(altered)
+        }
+    );
     if !altered.is_empty() {
         run(&mut connection, "ROLLBACK").await;
     } else {
         run(&mut connection, "COMMIT").await;
-        assert_eq!(scratch.stray_roles(&mut connection).await.unwrap(), set(&["theirs", "theirs_too"]));
+        assert_eq!(
+            scratch.stray_roles(&mut connection).await.unwrap(),
+            set(&["theirs", "theirs_too"])
+        );
     }
     scratch.drop_now().await.unwrap();
-    assert_eq!(texts(&mut other, ROLES).await, ["old", "older", "theirs", "theirs_too"]);
+    assert_eq!(
+        texts(&mut other, ROLES).await,
+        ["old", "older", "theirs", "theirs_too"]
+    );
 }
 
 #[tokio::test]
@@ -70,7 +87,10 @@ async fn roles_go_with_whatever_they_hold() {
     scratch.note_created_roles(&mut connection).await.unwrap();
     run(&mut connection, "COMMIT").await;
     let comments = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = 'c'";
-    assert_eq!(texts(&mut connection, comments).await, [format!("{}\nmine", scratch.name())]);
+    assert_eq!(
+        texts(&mut connection, comments).await,
+        [format!("{}\nmine", scratch.name())]
+    );
 
     // A schema's own comment takes the mark away, and it comes back.
     run(&mut connection, "BEGIN; COMMENT ON ROLE c IS NULL").await;
@@ -78,9 +98,21 @@ async fn roles_go_with_whatever_they_hold() {
     run(&mut connection, "COMMIT").await;
     assert_eq!(texts(&mut connection, comments).await, [scratch.name()]);
 
-    run(&mut connection, "CREATE TABLE t (); ALTER TABLE t OWNER TO a; GRANT SELECT ON t TO b").await;
-    run(&mut connection, "GRANT SET ON PARAMETER log_statement TO b; GRANT CONNECT ON DATABASE postgres TO c").await;
-    run(&mut connection, "GRANT a TO b; GRANT b TO c; ALTER ROLE a SET search_path = x").await;
+    run(
+        &mut connection,
+        "CREATE TABLE t (); ALTER TABLE t OWNER TO a; GRANT SELECT ON t TO b",
+    )
+    .await;
+    run(
+        &mut connection,
+        "GRANT SET ON PARAMETER log_statement TO b; GRANT CONNECT ON DATABASE postgres TO c",
+    )
+    .await;
+    run(
+        &mut connection,
+        "GRANT a TO b; GRANT b TO c; ALTER ROLE a SET search_path = x",
+    )
+    .await;
     assert_eq!(texts(&mut other, ROLES).await, ["a", "b", "c"]);
     scratch.drop_now().await.unwrap();
     assert_eq!(texts(&mut other, ROLES).await, [""; 0]);
@@ -90,16 +122,29 @@ async fn roles_go_with_whatever_they_hold() {
 async fn a_role_that_others_depend_on_stays_with_what_it_owns() {
     let server = start("local").await;
     let witness = server.scratch().await.unwrap();
-    let mut other = connect(witness.connect_options()).await;
+    // Where the roles are dropped from.
+    let mut other = connect(witness.connect_options().database("postgres")).await;
     let scratch = server.scratch().await.unwrap();
     let mut connection = connect(scratch.connect_options()).await;
     run(&mut connection, "BEGIN; CREATE ROLE owner").await;
     scratch.note_created_roles(&mut connection).await.unwrap();
     run(&mut connection, "COMMIT").await;
-    run(&mut other, "CREATE TABLE precious (); ALTER TABLE precious OWNER TO owner").await;
+    run(
+        &mut other,
+        "CREATE TABLE precious (); ALTER TABLE precious OWNER TO owner",
+    )
+    .await;
+    run(&mut other, "GRANT SET ON PARAMETER log_statement TO owner").await;
     scratch.drop_now().await.unwrap();
     assert_eq!(texts(&mut other, ROLES).await, ["owner"]);
-    assert_eq!(texts(&mut other, "SELECT relname::text FROM pg_class WHERE relname = 'precious'").await, ["precious"]);
+    assert_eq!(
+        texts(
+            &mut other,
+            "SELECT relname::text FROM pg_class WHERE relname = 'precious'"
+        )
+        .await,
+        ["precious"]
+    );
 }
 
 #[tokio::test]
@@ -109,6 +154,12 @@ async fn noting_outside_of_a_transaction_is_an_error() {
     let mut connection = connect(scratch.connect_options()).await;
     run(&mut connection, "CREATE ROLE unnoticed").await;
     let noted = scratch.note_created_roles(&mut connection).await;
-    assert!(matches!(noted, Err(ServerError::NoTransaction)), "{noted:?}");
-    assert_eq!(scratch.stray_roles(&mut connection).await.unwrap(), set(&["unnoticed"]));
+    assert!(
+        matches!(noted, Err(ServerError::NoTransaction)),
+        "{noted:?}"
+    );
+    assert_eq!(
+        scratch.stray_roles(&mut connection).await.unwrap(),
+        set(&["unnoticed"])
+    );
 }
