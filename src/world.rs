@@ -3,6 +3,7 @@
 //! Knows no table by name. Everything follows from keys, types, constraints, policies and what the server answers.
 
 pub mod classes;
+mod form;
 pub mod grow;
 pub mod keys;
 pub mod values;

@@ -57,7 +57,10 @@ where
     let roles_before = scratch.roles_before().clone();
     let mut conn = Conn::open(&options, PATIENCE).await.map_err(Failure::not_run)?;
     let guard = (server.kind() == Provider::Url).then_some(&scratch);
-    let load_options = LoadOptions { load_as: resolved.file.server.load_as.as_deref(), guard };
+    let load_options = LoadOptions {
+        load_as: resolved.file.server.load_as.as_deref(),
+        guard,
+    };
     let loaded = load::load(&mut conn, &resolved.steps, load_options).await;
     let mut notes = Vec::new();
     if is_embedded {

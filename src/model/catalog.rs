@@ -469,6 +469,12 @@ impl Function {
         format!("{}({})", self.name, types.join(", "))
     }
 
+    /// Whether it only does what a request does to say who it is: with the caller's rights, returning nothing, it sets
+    /// settings. That is no more than `set_config` itself.
+    pub fn opens_requests(&self) -> bool {
+        !self.is_definer && self.result_type == "void" && self.body.to_lowercase().contains("set_config")
+    }
+
     /// Whether it is a trigger or event trigger function, which nobody can call.
     pub fn is_trigger(&self) -> bool {
         matches!(self.result_type.as_str(), "trigger" | "event_trigger")

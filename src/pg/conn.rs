@@ -200,7 +200,10 @@ impl Conn {
             None => Ok(true),
             // no_active_sql_transaction
             Some(error) if error.code == "25P01" => Ok(false),
-            Some(error) => Err(ConnError::Refused { error, statement: "SAVEPOINT".to_owned() }),
+            Some(error) => Err(ConnError::Refused {
+                error,
+                statement: "SAVEPOINT".to_owned(),
+            }),
         }
     }
 

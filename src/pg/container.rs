@@ -15,8 +15,7 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use testcontainers::bollard::Docker;
 use testcontainers::bollard::models::{HostConfig, PortBinding};
 use testcontainers::bollard::query_parameters::{
-    CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder,
-    RemoveContainerOptionsBuilder,
+    CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder,
 };
 use testcontainers::core::Mount;
 use testcontainers::core::client::docker_client_instance;
@@ -63,9 +62,7 @@ impl Engine {
     /// Finds the engine, within [`ENGINE_LIMIT`].
     pub(super) async fn find() -> Result<Self, ServerError> {
         let find = async {
-            let docker = docker_client_instance()
-                .await
-                .map_err(|error| error.to_string())?;
+            let docker = docker_client_instance().await.map_err(|error| error.to_string())?;
             docker.ping().await.map_err(|error| error.to_string())?;
             Ok::<_, String>(docker)
         };
@@ -84,12 +81,8 @@ impl Engine {
     pub(super) async fn sweep(&self) -> Swept {
         let mut swept = Swept::default();
         let filter = HashMap::from([("label", vec![PREFIX])]);
-        let options = ListContainersOptionsBuilder::new()
-            .all(true)
-            .filters(&filter)
-            .build();
-        let list =
-            tokio::time::timeout(ENGINE_LIMIT, self.docker.list_containers(Some(options))).await;
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
+        let list = tokio::time::timeout(ENGINE_LIMIT, self.docker.list_containers(Some(options))).await;
         let Ok(Ok(containers)) = list else {
             return swept;
         };
@@ -160,27 +153,14 @@ impl Engine {
             .database("postgres")
             .ssl_mode(PgSslMode::Disable)
             .disable_statement_logging();
-        Ok((
-            Container {
-                running: Some(running),
-            },
-            options,
-        ))
+        Ok((Container { running: Some(running) }, options))
     }
 
     /// Repository and tag: of what is there, the exact tag, else one of that version, else (none asked for) the newest.
-    async fn image(
-        &self,
-        asked: Option<&str>,
-        pull: Pull,
-    ) -> Result<(String, String), ServerError> {
+    async fn image(&self, asked: Option<&str>, pull: Pull) -> Result<(String, String), ServerError> {
         if let Some((name, tag)) = asked.and_then(|asked| asked.rsplit_once(':')) {
             // A whole reference, such as pgvector/pgvector:pg17.
-            let there = self
-                .docker
-                .inspect_image(&format!("{name}:{tag}"))
-                .await
-                .is_ok();
+            let there = self.docker.inspect_image(&format!("{name}:{tag}")).await.is_ok();
             if !there {
                 self.pull(name, tag, pull).await?;
             }
@@ -222,10 +202,7 @@ impl Engine {
         if pull == Pull::Never {
             return Err(missing("the engine does not hold it".into()));
         }
-        let options = CreateImageOptionsBuilder::new()
-            .from_image(name)
-            .tag(tag)
-            .build();
+        let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
         let mut progress = pin!(self.docker.create_image(Some(options), None, None));
         loop {
             match tokio::time::timeout(PULL_SILENCE, progress.next()).await {
@@ -245,8 +222,7 @@ impl Engine {
     /// The address only we (and the engine's other containers) reach; none for an engine on another machine, where the
     /// port must be open to the network.
     async fn host_to_bind(&self) -> Option<String> {
-        let is_here = std::env::var("DOCKER_HOST")
-            .map_or(true, |host| host.is_empty() || host.starts_with("unix:"));
+        let is_here = std::env::var("DOCKER_HOST").map_or(true, |host| host.is_empty() || host.starts_with("unix:"));
         if !is_here {
             return None;
         }
@@ -257,9 +233,7 @@ impl Engine {
         // As testcontainers has it: in a container, the gateway of the engine's bridge is the way to our siblings, and where
         // it has none, the engine runs in here.
         let bridge = self.docker.inspect_network("bridge", None).await.ok();
-        let addresses = bridge
-            .and_then(|bridge| bridge.ipam?.config)
-            .unwrap_or_default();
+        let addresses = bridge.and_then(|bridge| bridge.ipam?.config).unwrap_or_default();
         let gateway = addresses
             .into_iter()
             .find_map(|address| address.gateway.filter(|gateway| !gateway.trim().is_empty()));
@@ -267,32 +241,17 @@ impl Engine {
     }
 
     async fn remove(&self, id: &str) -> bool {
-        let options = RemoveContainerOptionsBuilder::new()
-            .force(true)
-            .v(true)
-            .build();
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         matches!(
-            tokio::time::timeout(
-                REMOVE_LIMIT,
-                self.docker.remove_container(id, Some(options))
-            )
-            .await,
+            tokio::time::timeout(REMOVE_LIMIT, self.docker.remove_container(id, Some(options))).await,
             Ok(Ok(()))
         )
     }
 
     async fn remove_labelled(&self, stamp: &Stamp) {
         let filter = HashMap::from([("label", vec![format!("{PREFIX}={stamp}")])]);
-        let options = ListContainersOptionsBuilder::new()
-            .all(true)
-            .filters(&filter)
-            .build();
-        for container in self
-            .docker
-            .list_containers(Some(options))
-            .await
-            .unwrap_or_default()
-        {
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
+        for container in self.docker.list_containers(Some(options)).await.unwrap_or_default() {
             if let Some(id) = container.id {
                 self.remove(&id).await;
             }
@@ -306,10 +265,7 @@ fn publish_on(config: &mut HostConfig, host: &str) {
         host_port: Some(String::new()),
     };
     config.publish_all_ports = Some(false);
-    config.port_bindings = Some(HashMap::from([(
-        format!("{PORT}/tcp"),
-        Some(vec![binding]),
-    )]));
+    config.port_bindings = Some(HashMap::from([(format!("{PORT}/tcp"), Some(vec![binding]))]));
 }
 
 fn choose(there: &[(String, String)], asked: Option<&str>) -> Option<(String, String)> {
@@ -329,9 +285,7 @@ fn choose(there: &[(String, String)], asked: Option<&str>) -> Option<(String, St
             .or_else(|| there.iter().filter(|(_, tag)| is_of(tag, asked)).max()),
         None => there
             .iter()
-            .filter(|(_, tag)| {
-                tag == "latest" || number(tag).is_some_and(|major| major >= MINIMUM_MAJOR)
-            })
+            .filter(|(_, tag)| tag == "latest" || number(tag).is_some_and(|major| major >= MINIMUM_MAJOR))
             // Of one major, the plain tag before `-alpine` and the like.
             .max_by_key(|(_, tag)| (number(tag), std::cmp::Reverse(tag.len()), tag.clone())),
     };
@@ -383,8 +337,7 @@ impl Drop for Unfinished {
         if let Some(stamp) = self.stamp.take() {
             on_own_thread(async move {
                 if let Ok(engine) = Engine::find().await {
-                    let _ =
-                        tokio::time::timeout(REMOVE_LIMIT, engine.remove_labelled(&stamp)).await;
+                    let _ = tokio::time::timeout(REMOVE_LIMIT, engine.remove_labelled(&stamp)).await;
                 }
             });
         }
@@ -399,10 +352,7 @@ mod tests {
     fn check(asked: Option<&str>, expected: Option<&str>) {
         let there = ["13", "15", "17.2-alpine", "17.2", "16-alpine", "latest"]
             .map(|tag| (REPOSITORY.to_owned(), tag.to_owned()));
-        assert_eq!(
-            choose(&there, asked).map(|(_, tag)| tag).as_deref(),
-            expected
-        );
+        assert_eq!(choose(&there, asked).map(|(_, tag)| tag).as_deref(), expected);
     }
 
     #[test]

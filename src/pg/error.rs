@@ -9,9 +9,7 @@ use super::server::Provider;
 #[non_exhaustive]
 pub enum ServerError {
     /// The text names no provider and is no URL.
-    #[error(
-        "understand the server choice `{0}`: give auto, container, local, embedded or a postgres:// URL"
-    )]
+    #[error("understand the server choice `{0}`: give auto, container, local, embedded or a postgres:// URL")]
     UnknownChoice(String),
     /// Options in the environment would reach every session on a server of ours.
     #[error("keep PGOPTIONS out of the sessions under test: unset it")]
@@ -20,9 +18,7 @@ pub enum ServerError {
     #[error("read the server URL: it must look like postgres://user:password@host:port/database")]
     InvalidUrl(#[source] sqlx::Error),
     /// Nothing answers where the URL points.
-    #[error(
-        "reach a PostgreSQL server at {at}: start it there, or correct host and port in the URL"
-    )]
+    #[error("reach a PostgreSQL server at {at}: start it there, or correct host and port in the URL")]
     Unreachable {
         /// Host and port, or the socket's folder.
         at: String,
@@ -31,9 +27,7 @@ pub enum ServerError {
         source: sqlx::Error,
     },
     /// The server did not answer in time.
-    #[error(
-        "reach a PostgreSQL server at {at} within {seconds} s: check the network between, or the host in the URL"
-    )]
+    #[error("reach a PostgreSQL server at {at} within {seconds} s: check the network between, or the host in the URL")]
     NoAnswer {
         /// Host and port, or the socket's folder.
         at: String,
@@ -41,9 +35,7 @@ pub enum ServerError {
         seconds: u64,
     },
     /// The server refused the password.
-    #[error(
-        "log in to {at} as `{user}`: the server refused the password; correct it in the URL or in PGPASSWORD"
-    )]
+    #[error("log in to {at} as `{user}`: the server refused the password; correct it in the URL or in PGPASSWORD")]
     WrongPassword {
         /// Host and port, or the socket's folder.
         at: String,
@@ -54,9 +46,7 @@ pub enum ServerError {
         source: sqlx::Error,
     },
     /// The database of the URL is not there.
-    #[error(
-        "log in to {at}: there is no database `{database}`; name one that exists, such as `postgres`"
-    )]
+    #[error("log in to {at}: there is no database `{database}`; name one that exists, such as `postgres`")]
     NoSuchDatabase {
         /// Host and port, or the socket's folder.
         at: String,
@@ -137,9 +127,7 @@ pub enum ServerError {
         looked_in: String,
     },
     /// There are server programs, but not of the version asked for.
-    #[error(
-        "find PostgreSQL {asked}'s server programs: there is only {found}; install it, or set PG_BIN"
-    )]
+    #[error("find PostgreSQL {asked}'s server programs: there is only {found}; install it, or set PG_BIN")]
     NoSuchVersion {
         /// The version asked for.
         asked: String,
@@ -147,9 +135,7 @@ pub enum ServerError {
         found: String,
     },
     /// PostgreSQL does not run as root, and there is nobody to run it as.
-    #[error(
-        "run PostgreSQL as root: neither `postgres` nor `nobody` is in /etc/passwd to step down to"
-    )]
+    #[error("run PostgreSQL as root: neither `postgres` nor `nobody` is in /etc/passwd to step down to")]
     NoAccount,
     /// A folder or process of the local server could not be set up.
     #[error("{doing} {}", path.display())]
@@ -179,9 +165,7 @@ pub enum ServerError {
         log: String,
     },
     /// The server did not take connections in time.
-    #[error(
-        "connect to the server that was started: no connection within {seconds} s; its log:\n{log}"
-    )]
+    #[error("connect to the server that was started: no connection within {seconds} s; its log:\n{log}")]
     NotReady {
         /// How long we waited.
         seconds: u64,
@@ -217,9 +201,7 @@ pub enum ServerError {
         source: sqlx::Error,
     },
     /// The server cannot copy a database.
-    #[error(
-        "copy a scratch database on the embedded server: each of its instances holds one database"
-    )]
+    #[error("copy a scratch database on the embedded server: each of its instances holds one database")]
     NoCopies,
     /// Roles are told apart by the transaction that made them, and there is none.
     #[error("note the roles a statement created: it must run in a transaction that is still open")]

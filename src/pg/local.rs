@@ -45,18 +45,14 @@ pub(super) struct Local {
 
 impl Local {
     /// Starts one: the newest version installed, or the one asked for.
-    pub(super) async fn start(
-        asked: Option<&str>,
-    ) -> Result<(Self, PgConnectOptions, PgConnection), ServerError> {
+    pub(super) async fn start(asked: Option<&str>) -> Result<(Self, PgConnectOptions, PgConnection), ServerError> {
         let programs = Programs::find(asked)?;
         let account = Account::for_server()?;
         match Self::attempt(&programs, account).await {
             // A cleaner of temporary files may have eaten into the original we keep.
             Err((Origin::Copied, ServerError::Ended { .. })) => {
                 template::discard(&programs);
-                Self::attempt(&programs, account)
-                    .await
-                    .map_err(|(_, error)| error)
+                Self::attempt(&programs, account).await.map_err(|(_, error)| error)
             }
             outcome => outcome.map_err(|(_, error)| error),
         }
@@ -80,10 +76,7 @@ impl Local {
             .map_err(|error| (origin, error))?;
         let mut server = Self { postmaster, run };
         let options = server.options();
-        let connection = server
-            .ready(&options)
-            .await
-            .map_err(|error| (origin, error))?;
+        let connection = server.ready(&options).await.map_err(|error| (origin, error))?;
         Ok((server, options, connection))
     }
 

@@ -36,10 +36,7 @@ pub struct Scratch {
 /// What has to be given back.
 #[derive(Debug)]
 enum Home {
-    Database {
-        admin: Box<PgConnectOptions>,
-        live: Ledger,
-    },
+    Database { admin: Box<PgConnectOptions>, live: Ledger },
     Instance(Embedded),
 }
 
@@ -94,15 +91,9 @@ impl Scratch {
                 let encoding = sqlx::query(include_str!("scratch/encoding.sql"))
                     .fetch_one(&mut connection)
                     .await;
-                let is_utf8 = encoding
-                    .and_then(|row| row.try_get::<bool, _>(0))
-                    .map_err(failed)?;
+                let is_utf8 = encoding.and_then(|row| row.try_get::<bool, _>(0)).map_err(failed)?;
                 // template0, as the user's server may have things of its own in template1.
-                let other = if is_utf8 {
-                    ""
-                } else {
-                    " ENCODING 'UTF8' LOCALE 'C'"
-                };
+                let other = if is_utf8 { "" } else { " ENCODING 'UTF8' LOCALE 'C'" };
                 format!("CREATE DATABASE {name} TEMPLATE template0 STRATEGY {strategy}{other}")
             }
         };
@@ -164,10 +155,7 @@ impl Scratch {
     /// # Errors
     ///
     /// When no transaction is open, it has failed, or the session may not comment on roles.
-    pub async fn note_created_roles(
-        &self,
-        connection: &mut PgConnection,
-    ) -> Result<RoleChanges, ServerError> {
+    pub async fn note_created_roles(&self, connection: &mut PgConnection) -> Result<RoleChanges, ServerError> {
         if let Some(Home::Instance(_)) = self.home {
             return Ok(RoleChanges::default());
         }
@@ -180,11 +168,7 @@ impl Scratch {
             .execute(&mut *connection)
             .await;
         if let Err(error) = open {
-            let is_outside = error
-                .as_database_error()
-                .and_then(|error| error.code())
-                .as_deref()
-                == Some("25P01");
+            let is_outside = error.as_database_error().and_then(|error| error.code()).as_deref() == Some("25P01");
             return Err(if is_outside {
                 ServerError::NoTransaction
             } else {
@@ -231,10 +215,7 @@ impl Scratch {
     /// # Errors
     ///
     /// When the server is gone.
-    pub async fn stray_roles(
-        &self,
-        connection: &mut PgConnection,
-    ) -> Result<BTreeSet<String>, ServerError> {
+    pub async fn stray_roles(&self, connection: &mut PgConnection) -> Result<BTreeSet<String>, ServerError> {
         let failed = |source| ServerError::Scratch {
             doing: "look for stray roles of",
             name: self.name.clone(),
@@ -281,10 +262,7 @@ impl Drop for Scratch {
         let name = self.name.clone();
         match self.home.take() {
             Some(Home::Database { admin, live }) => on_own_thread(async move {
-                let dropping = tokio::time::timeout(
-                    DROP_LIMIT,
-                    drop_all(&admin, BTreeSet::from([name.clone()])),
-                );
+                let dropping = tokio::time::timeout(DROP_LIMIT, drop_all(&admin, BTreeSet::from([name.clone()])));
                 if dropping.await.is_ok() {
                     lock(&live).remove(&name);
                 }
@@ -316,11 +294,7 @@ pub(super) async fn drop_database(
     name: &str,
 ) -> Result<(), sqlx::Error> {
     let statement = || AssertSqlSafe(format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
-    if sqlx::raw_sql(statement())
-        .execute(&mut *connection)
-        .await
-        .is_err()
-    {
+    if sqlx::raw_sql(statement()).execute(&mut *connection).await.is_err() {
         clear_obstacles(connection, admin, name).await;
         sqlx::raw_sql(statement()).execute(&mut *connection).await?;
     }
@@ -329,50 +303,27 @@ pub(super) async fn drop_database(
 
 /// Removes what FORCE does not: being a template, replication slots, prepared transactions, subscriptions.
 async fn clear_obstacles(connection: &mut PgConnection, admin: &PgConnectOptions, name: &str) {
-    let from_outside = run_generated(
-        connection,
-        include_str!("scratch/obstacles_outside.sql"),
-        name,
-    )
-    .await;
+    let from_outside = run_generated(connection, include_str!("scratch/obstacles_outside.sql"), name).await;
     let Ok(mut inside) = PgConnection::connect_with(&admin.clone().database(name)).await else {
         return;
     };
-    let from_inside = run_generated(
-        &mut inside,
-        include_str!("scratch/obstacles_inside.sql"),
-        name,
-    )
-    .await;
+    let from_inside = run_generated(&mut inside, include_str!("scratch/obstacles_inside.sql"), name).await;
     // What is still in the way shows when the drop is tried again.
     let _ = (from_outside, from_inside, inside.close().await);
 }
 
 /// Runs the statements that a query writes, which knows PostgreSQL's quoting best.
-async fn run_generated(
-    connection: &mut PgConnection,
-    query: &'static str,
-    name: &str,
-) -> Result<(), sqlx::Error> {
-    for row in sqlx::query(query)
-        .bind(name)
-        .fetch_all(&mut *connection)
-        .await?
-    {
+async fn run_generated(connection: &mut PgConnection, query: &'static str, name: &str) -> Result<(), sqlx::Error> {
+    for row in sqlx::query(query).bind(name).fetch_all(&mut *connection).await? {
         let statement: String = row.try_get(0)?;
         // One that fails leaves the next its chance.
-        let _ = sqlx::raw_sql(AssertSqlSafe(statement))
-            .execute(&mut *connection)
-            .await;
+        let _ = sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *connection).await;
     }
     Ok(())
 }
 
 /// Drops the roles that carry this database's name; returns those that went.
-pub(super) async fn drop_roles(
-    connection: &mut PgConnection,
-    owner: &str,
-) -> Result<Vec<String>, sqlx::Error> {
+pub(super) async fn drop_roles(connection: &mut PgConnection, owner: &str) -> Result<Vec<String>, sqlx::Error> {
     let mut dropped = Vec::new();
     // One may depend on another (as the grantor of its membership, say), so go on while it helps.
     loop {
@@ -385,9 +336,7 @@ pub(super) async fn drop_roles(
             let (role, drop_role, drop_owned): (String, String, Option<String>) =
                 (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
             if let Some(drop_owned) = drop_owned {
-                let _ = sqlx::raw_sql(AssertSqlSafe(drop_owned))
-                    .execute(&mut *connection)
-                    .await;
+                let _ = sqlx::raw_sql(AssertSqlSafe(drop_owned)).execute(&mut *connection).await;
             }
             if sqlx::raw_sql(AssertSqlSafe(drop_role))
                 .execute(&mut *connection)
@@ -405,22 +354,16 @@ pub(super) async fn drop_roles(
 }
 
 /// The names of our databases that roles carry, and the roles.
-pub(super) async fn marked_roles(
-    connection: &mut PgConnection,
-) -> Result<Vec<(String, String)>, sqlx::Error> {
+pub(super) async fn marked_roles(connection: &mut PgConnection) -> Result<Vec<(String, String)>, sqlx::Error> {
     let rows = sqlx::query(include_str!("scratch/marked_roles.sql"))
         .fetch_all(connection)
         .await?;
-    rows.iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-        .collect()
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }
 
 async fn roles(connection: &mut PgConnection) -> Result<BTreeMap<i64, String>, sqlx::Error> {
     let rows = sqlx::query(include_str!("scratch/roles.sql"))
         .fetch_all(connection)
         .await?;
-    rows.iter()
-        .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-        .collect()
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
 }

@@ -70,9 +70,7 @@ impl FromStr for ServerChoice {
             "container" => Ok(Self::Container),
             "local" => Ok(Self::Local),
             "embedded" => Ok(Self::Embedded),
-            url if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-                Ok(Self::Url(url.to_owned()))
-            }
+            url if url.starts_with("postgres://") || url.starts_with("postgresql://") => Ok(Self::Url(url.to_owned())),
             other => Err(ServerError::UnknownChoice(other.to_owned())),
         }
     }
@@ -190,10 +188,7 @@ impl Server {
         Ok(server)
     }
 
-    async fn first_that_starts(
-        asked: Option<&str>,
-        swept: &mut Swept,
-    ) -> Result<Self, ServerError> {
+    async fn first_that_starts(asked: Option<&str>, swept: &mut Swept) -> Result<Self, ServerError> {
         let mut reasons = Vec::new();
         for provider in [Provider::Container, Provider::Local, Provider::Embedded] {
             let started = match provider {
@@ -212,11 +207,7 @@ impl Server {
         Err(ServerError::NoServer { reasons })
     }
 
-    async fn container(
-        asked: Option<&str>,
-        pull: Pull,
-        swept: &mut Swept,
-    ) -> Result<Self, ServerError> {
+    async fn container(asked: Option<&str>, pull: Pull, swept: &mut Swept) -> Result<Self, ServerError> {
         let engine = Engine::find().await?;
         swept.add(engine.sweep().await);
         let (container, options) = engine.start(asked, pull).await?;
@@ -248,8 +239,7 @@ impl Server {
         server.live = live;
         let at = url::place(&admin);
         let connection = PgConnection::connect_with(&admin).await;
-        let mut connection =
-            connection.map_err(|source| ServerError::Unreachable { at, source })?;
+        let mut connection = connection.map_err(|source| ServerError::Unreachable { at, source })?;
         url::check_rights(&mut connection, &admin).await?;
         swept.add(sweep::databases(&mut connection, &admin).await);
         let _ = connection.close().await;
@@ -288,8 +278,7 @@ impl Server {
         let row = sqlx::query(include_str!("server/version.sql"))
             .fetch_one(&mut connection)
             .await;
-        let version =
-            row.and_then(|row| Ok((row.try_get::<i32, _>(0)?, row.try_get::<String, _>(1)?)));
+        let version = row.and_then(|row| Ok((row.try_get::<i32, _>(0)?, row.try_get::<String, _>(1)?)));
         let (version_num, full) = version.map_err(|source| ServerError::Refused {
             at: at.clone(),
             user,
@@ -367,9 +356,7 @@ impl Server {
     /// When somebody is connected to the original, and on the embedded server.
     pub async fn copy(&self, original: &Scratch) -> Result<Scratch, ServerError> {
         match &self.admin {
-            Some(admin) => {
-                Scratch::create(admin, &self.live, self.strategy(), Some(original.name())).await
-            }
+            Some(admin) => Scratch::create(admin, &self.live, self.strategy(), Some(original.name())).await,
             None => Err(ServerError::NoCopies),
         }
     }
@@ -445,9 +432,7 @@ mod tests {
         for text in ["auto", "container", "local", "embedded"] {
             assert_eq!(text.parse::<ServerChoice>().unwrap().to_string(), text);
         }
-        let choice: ServerChoice = "postgres://admin:s3cret@db.example:6543/postgres"
-            .parse()
-            .unwrap();
+        let choice: ServerChoice = "postgres://admin:s3cret@db.example:6543/postgres".parse().unwrap();
         assert_eq!(choice.to_string(), "postgres://db.example:6543");
         assert!(!format!("{choice:?}").contains("s3cret"));
         assert!("mysql://x".parse::<ServerChoice>().is_err());

@@ -65,10 +65,7 @@ impl fmt::Display for Stamp {
             created,
             serial,
         } = self;
-        write!(
-            f,
-            "{PREFIX}_{pid}_{host:08x}_{start:x}_{created:x}_{serial}"
-        )
+        write!(f, "{PREFIX}_{pid}_{host:08x}_{start:x}_{created:x}_{serial}")
     }
 }
 
@@ -150,20 +147,14 @@ fn start_of(pid: u32) -> Option<u64> {
 /// Whether a process that cannot be looked at is there all the same (`/proc` may hide those of other users).
 fn process_exists(pid: u32) -> bool {
     let is_zombie = std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok();
-    let Some(pid) = i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-    else {
+    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else {
         return false;
     };
     !is_zombie && rustix::process::test_kill_process(pid) != Err(rustix::io::Errno::SRCH)
 }
 
 fn output_of(program: &str, arguments: &[&str]) -> Option<String> {
-    let output = std::process::Command::new(program)
-        .args(arguments)
-        .output()
-        .ok()?;
+    let output = std::process::Command::new(program).args(arguments).output().ok()?;
     String::from_utf8(output.stdout).ok()
 }
 
@@ -236,10 +227,7 @@ mod tests {
 
     #[test]
     fn a_process_that_ended_is_dead() {
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let stamp = Stamp {
             pid: child.id(),
             start: start_of(child.id()).unwrap(),

@@ -47,10 +47,7 @@ impl Swept {
 /// Removes the folders of dead local servers, and half-done originals in the cache.
 pub(super) async fn folders() -> Swept {
     let mut swept = Swept::default();
-    for parent in local::run_folder_parents()
-        .into_iter()
-        .chain(local::template_cache())
-    {
+    for parent in local::run_folder_parents().into_iter().chain(local::template_cache()) {
         for entry in std::fs::read_dir(&parent).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let Some(owner) = name.to_str().and_then(|name| name.parse::<Stamp>().ok()) else {
@@ -119,10 +116,7 @@ fn is_server_of(pid: Pid, data: &Path) -> bool {
 /// Drops the databases and roles of dead runs on a server of the user's.
 pub(super) async fn databases(connection: &mut PgConnection, admin: &PgConnectOptions) -> Swept {
     let mut swept = Swept::default();
-    let is_dead = |name: &str| {
-        name.parse::<Stamp>()
-            .is_ok_and(|owner| owner.owner_is_dead())
-    };
+    let is_dead = |name: &str| name.parse::<Stamp>().is_ok_and(|owner| owner.owner_is_dead());
     let rows = sqlx::query(include_str!("sweep/databases.sql"))
         .fetch_all(&mut *connection)
         .await
@@ -131,10 +125,7 @@ pub(super) async fn databases(connection: &mut PgConnection, admin: &PgConnectOp
     // Marks outlive a database when a run is killed between its drop and that of its roles, so they are asked for too.
     let marks = scratch::marked_roles(connection).await.unwrap_or_default();
     for name in names.iter().filter(|name| is_dead(name)) {
-        if scratch::drop_database(connection, admin, name)
-            .await
-            .is_ok()
-        {
+        if scratch::drop_database(connection, admin, name).await.is_ok() {
             swept.databases.push(name.clone());
         }
     }

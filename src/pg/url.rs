@@ -44,25 +44,16 @@ fn refusal(source: sqlx::Error, options: &PgConnectOptions) -> ServerError {
         Some("28P01") => ServerError::WrongPassword { at, user, source },
         Some("3D000") => {
             let database = options.get_database().unwrap_or(&user).to_owned();
-            ServerError::NoSuchDatabase {
-                at,
-                database,
-                source,
-            }
+            ServerError::NoSuchDatabase { at, database, source }
         }
         _ => ServerError::Refused { at, user, source },
     }
 }
 
 /// Refuses a server on which we may not create databases, load schemas as their owners would, and look at roles.
-pub(super) async fn check_rights(
-    connection: &mut PgConnection,
-    options: &PgConnectOptions,
-) -> Result<(), ServerError> {
+pub(super) async fn check_rights(connection: &mut PgConnection, options: &PgConnectOptions) -> Result<(), ServerError> {
     let (at, user) = (place(options), options.get_username().to_owned());
-    let row = sqlx::query(include_str!("url/rights.sql"))
-        .fetch_one(connection)
-        .await;
+    let row = sqlx::query(include_str!("url/rights.sql")).fetch_one(connection).await;
     let rights = row.and_then(|row| {
         Ok((
             row.try_get::<bool, _>(0)?,

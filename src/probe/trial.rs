@@ -311,8 +311,10 @@ impl<'a> Trial<'a> {
 
     /// Why a row of B may be seen by everybody: it is in a state whose name says so.
     pub fn shared_by_state(&self, row: &GrownRow) -> Option<String> {
-        let Variant::State { column, value } = &row.variant else {
-            return None;
+        let (column, value) = match &row.variant {
+            Variant::State { column, value } => (column, value),
+            Variant::Closed { .. } => return Some("shared by design: rows that name the session itself".to_owned()),
+            Variant::Base | Variant::Leaf | Variant::Parent | Variant::Candidate => return None,
         };
         let name = column.to_lowercase();
         let value = value.as_deref().unwrap_or("");
@@ -334,7 +336,12 @@ impl<'a> Trial<'a> {
                 .classes
                 .class(row.relation, column)
                 .is_some_and(|(c, _)| c == Class::Tenant),
-            Variant::State { .. } | Variant::Base | Variant::Leaf | Variant::Parent | Variant::Candidate => false,
+            Variant::State { .. }
+            | Variant::Closed { .. }
+            | Variant::Base
+            | Variant::Leaf
+            | Variant::Parent
+            | Variant::Candidate => false,
         }
     }
 

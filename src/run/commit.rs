@@ -44,6 +44,8 @@ pub async fn leftovers(
         catalog,
         classes,
         common: None,
+        bindings: &[],
+        rival: None,
     };
     let shared = grower
         .grow(conn, common.clone(), |t| classes.is_shared(t.oid) || base_tenant)

@@ -144,7 +144,10 @@ async fn guarded(conn: &mut Conn, step: &Step, scratch: &Scratch) -> Result<Opti
     let changes = conn.note_created_roles(scratch).await?;
     if let Some(role) = changes.altered.first() {
         conn.query("ROLLBACK").await?;
-        return Err(LoadError::ForeignRole { at: step.origin.to_string(), role: role.clone() });
+        return Err(LoadError::ForeignRole {
+            at: step.origin.to_string(),
+            role: role.clone(),
+        });
     }
     if !is_open {
         conn.query("COMMIT").await?;

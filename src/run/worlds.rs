@@ -127,10 +127,13 @@ async fn run_in_transaction(
         })
         .collect();
 
+    let bindings = identity_bindings(setting.sessions);
     let grower = Grower {
         catalog,
         classes,
         common: None,
+        bindings: &bindings,
+        rival: None,
     };
     let common = grower
         .grow(conn, setting.common.clone(), |t| {
@@ -156,7 +159,11 @@ async fn run_in_transaction(
     set_up(conn, setting, &mut a, &mut shown).await?;
     worlds.zero = State::read(conn, &tables).await?;
     conn.query("SAVEPOINT tp_zero").await?;
-    let mut b = grower.grow(conn, pair.b.clone(), mine).await?;
+    let against = Grower {
+        rival: Some(&pair.a),
+        ..grower
+    };
+    let mut b = against.grow(conn, pair.b.clone(), mine).await?;
     set_up(conn, setting, &mut b, &mut shown).await?;
     worlds.one = State::read(conn, &tables).await?;
     if !full && b.unfilled.len() > a.unfilled.len() {
@@ -241,6 +248,21 @@ async fn run_in_transaction(
         judge(trial, record, pair.purpose, full, &mut shown);
     }
     Ok(shown)
+}
+
+/// Settings by which the sessions say who they are, as templates: for rows that only a bound request can make.
+fn identity_bindings(sessions: &[(&Session, Privileges)]) -> Vec<(String, String)> {
+    let mut bindings: Vec<(String, String)> = Vec::new();
+    for (session, _) in sessions {
+        for name in identity_settings(session) {
+            if !bindings.iter().any(|(known, _)| known == name)
+                && let Some(template) = session.settings.get(name)
+            {
+                bindings.push((name.to_owned(), template.clone()));
+            }
+        }
+    }
+    bindings
 }
 
 /// Queries over everything the role may read.
@@ -400,15 +422,14 @@ async fn stateless_writes(
 /// Functions that the session may call and that it is ours to call.
 fn callable<'a>(trial: &Trial<'a>) -> Vec<&'a Function> {
     let may: BTreeSet<u32> = trial.privileges.functions.iter().copied().collect();
+    let is_plain =
+        |f: &&Function| matches!(f.kind, FunctionKind::Function | FunctionKind::Procedure) && !f.is_trigger();
     trial
         .catalog
         .functions
         .iter()
-        .filter(|f| {
-            may.contains(&f.oid)
-                && !f.is_trigger()
-                && matches!(f.kind, FunctionKind::Function | FunctionKind::Procedure)
-        })
+        .filter(is_plain)
+        .filter(|f| may.contains(&f.oid) && !f.opens_requests())
         .collect()
 }
 

@@ -65,16 +65,10 @@ mod tests {
         let nobody = "root:x:0:0::/:/bin/sh\nnobody:x:65534:65533::/:/bin/false\n";
         assert_eq!(
             Account::in_passwd(nobody),
-            Some(Account::Other {
-                uid: 65534,
-                gid: 65533
-            })
+            Some(Account::Other { uid: 65534, gid: 65533 })
         );
         let both = format!("{nobody}postgres:x:101:104::/:/bin/sh\n");
-        assert_eq!(
-            Account::in_passwd(&both),
-            Some(Account::Other { uid: 101, gid: 104 })
-        );
+        assert_eq!(Account::in_passwd(&both), Some(Account::Other { uid: 101, gid: 104 }));
         assert_eq!(Account::in_passwd("postgres:x:0:0::/:/bin/sh\n"), None);
         assert_eq!(Account::in_passwd(""), None);
     }

@@ -90,12 +90,7 @@ impl Drop for RunFolder {
 /// Where run folders may be, best first: the sweep looks in all of them.
 pub(in crate::pg) fn parents() -> Vec<PathBuf> {
     let mut parents: Vec<PathBuf> = Vec::new();
-    for parent in [
-        MEMORY.into(),
-        std::env::temp_dir(),
-        "/tmp".into(),
-        "/var/tmp".into(),
-    ] {
+    for parent in [MEMORY.into(), std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()] {
         if let Ok(parent) = Path::canonicalize(&parent)
             && !parents.contains(&parent)
         {
@@ -106,8 +101,7 @@ pub(in crate::pg) fn parents() -> Vec<PathBuf> {
 }
 
 fn is_roomy(path: &Path) -> bool {
-    rustix::fs::statvfs(path)
-        .is_ok_and(|system| system.f_bavail.saturating_mul(system.f_frsize) >= ROOM)
+    rustix::fs::statvfs(path).is_ok_and(|system| system.f_bavail.saturating_mul(system.f_frsize) >= ROOM)
 }
 
 /// Whether a user without rights of their own comes through to this folder.

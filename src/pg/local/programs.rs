@@ -31,16 +31,10 @@ impl Programs {
             .filter(|value| !value.is_empty())
             .map(PathBuf::from);
         let (folders, looked_in) = match pg_bin {
-            Some(folder) => (
-                vec![folder.clone()],
-                format!("PG_BIN ({})", folder.display()),
-            ),
+            Some(folder) => (vec![folder.clone()], format!("PG_BIN ({})", folder.display())),
             None => (candidates(), describe_candidates()),
         };
-        let found: Vec<Self> = folders
-            .iter()
-            .filter_map(|folder| Self::in_folder(folder))
-            .collect();
+        let found: Vec<Self> = folders.iter().filter_map(|folder| Self::in_folder(folder)).collect();
         choose(found, asked, looked_in)
     }
 
@@ -48,10 +42,7 @@ impl Programs {
         if !folder.join("initdb").is_file() {
             return None;
         }
-        let output = Command::new(folder.join("postgres"))
-            .arg("--version")
-            .output()
-            .ok()?;
+        let output = Command::new(folder.join("postgres")).arg("--version").output().ok()?;
         // "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"
         let text = String::from_utf8(output.stdout).ok()?;
         let version = text.split_ascii_whitespace().nth(2)?.to_owned();
@@ -80,11 +71,7 @@ impl Programs {
     }
 }
 
-fn choose(
-    mut found: Vec<Programs>,
-    asked: Option<&str>,
-    looked_in: String,
-) -> Result<Programs, ServerError> {
+fn choose(mut found: Vec<Programs>, asked: Option<&str>, looked_in: String) -> Result<Programs, ServerError> {
     // Stable, and the best last: among equals the folder named first wins.
     found.reverse();
     found.sort_by_key(Programs::order);
@@ -103,10 +90,7 @@ fn choose(
     };
     let Some(best) = found.into_iter().rev().find(fits) else {
         let asked = asked.unwrap_or_default().to_owned();
-        return Err(ServerError::NoSuchVersion {
-            asked,
-            found: versions,
-        });
+        return Err(ServerError::NoSuchVersion { asked, found: versions });
     };
     if best.major() < MINIMUM_MAJOR {
         return Err(ServerError::TooOld {
@@ -125,9 +109,7 @@ fn candidates() -> Vec<PathBuf> {
         .ok()
         .filter(|output| output.status.success())
     {
-        folders.push(PathBuf::from(
-            String::from_utf8_lossy(&folder.stdout).trim(),
-        ));
+        folders.push(PathBuf::from(String::from_utf8_lossy(&folder.stdout).trim()));
     }
     for (root, prefix, sub) in PACKAGED {
         for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
@@ -160,9 +142,7 @@ fn describe_candidates() -> String {
 }
 
 fn leading_number(text: &str) -> u32 {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     text[..end].parse().unwrap_or(0)
 }
 
@@ -201,9 +181,7 @@ mod tests {
         let error = chosen(Some("16")).unwrap_err();
         assert!(matches!(error, ServerError::NoSuchVersion { .. }));
         assert!(
-            error
-                .to_string()
-                .contains("18beta1, 17.2, 15.18, 15.3, 9.6.24"),
+            error.to_string().contains("18beta1, 17.2, 15.18, 15.3, 9.6.24"),
             "{error}"
         );
     }

@@ -46,11 +46,7 @@ pub(super) enum Origin {
 }
 
 /// Fills the data folder, from the kept original where there is one.
-pub(super) async fn fill(
-    programs: &Programs,
-    account: Account,
-    run: &RunFolder,
-) -> Result<Origin, ServerError> {
+pub(super) async fn fill(programs: &Programs, account: Account, run: &RunFolder) -> Result<Origin, ServerError> {
     let original = original(programs);
     if let Some(original) = &original
         && original.join("PG_VERSION").exists()
@@ -77,10 +73,7 @@ pub(super) fn discard(programs: &Programs) {
 
 async fn initdb(programs: &Programs, account: Account, run: &RunFolder) -> Result<(), ServerError> {
     for locale in LOCALES {
-        let mut arguments: Vec<String> = INITDB
-            .iter()
-            .map(|argument| (*argument).to_owned())
-            .collect();
+        let mut arguments: Vec<String> = INITDB.iter().map(|argument| (*argument).to_owned()).collect();
         arguments.push(format!("--locale={locale}"));
         arguments.push(format!("--pgdata={}", run.data().display()));
         let status = Watched::spawn(&programs.program("initdb"), &arguments, account, run)?
@@ -107,9 +100,7 @@ async fn initdb(programs: &Programs, account: Account, run: &RunFolder) -> Resul
 
 fn configure(data: &Path) -> io::Result<()> {
     use io::Write;
-    let mut file = fs::OpenOptions::new()
-        .append(true)
-        .open(data.join("postgresql.conf"))?;
+    let mut file = fs::OpenOptions::new().append(true).open(data.join("postgresql.conf"))?;
     file.write_all(configuration().as_bytes())
 }
 
@@ -129,11 +120,7 @@ fn original(programs: &Programs) -> Option<PathBuf> {
         configuration(),
     ]
     .join("\n");
-    Some(cache()?.join(format!(
-        "initdb-{}-{:016x}",
-        programs.version,
-        fnv(what.as_bytes())
-    )))
+    Some(cache()?.join(format!("initdb-{}-{:016x}", programs.version, fnv(what.as_bytes()))))
 }
 
 /// A folder that is ours alone: what lies in it is run as a server.
@@ -152,13 +139,10 @@ pub(in crate::pg) fn cache() -> Option<PathBuf> {
     .into_iter()
     .flatten()
     .find(|folder| {
-        let _ = fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder);
-        folder.symlink_metadata().is_ok_and(|data| {
-            data.is_dir() && data.uid() == uid && data.permissions().mode() & 0o022 == 0
-        })
+        let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        folder
+            .symlink_metadata()
+            .is_ok_and(|data| data.is_dir() && data.uid() == uid && data.permissions().mode() & 0o022 == 0)
     })
 }
 

@@ -33,11 +33,7 @@ impl Watched {
     ) -> Result<Self, ServerError> {
         let failed = |path: &Path, doing| {
             let path = path.to_path_buf();
-            move |source| ServerError::Local {
-                doing,
-                path,
-                source,
-            }
+            move |source| ServerError::Local { doing, path, source }
         };
         let log = std::fs::OpenOptions::new()
             .create(true)

@@ -1,0 +1,176 @@
+//! States that rows are grown in: what policies, views, checks and functions tell apart, and relationships that have ended.
+
+use super::super::classes::{Class, Classes};
+use super::super::keys::Keys;
+use super::super::values;
+use super::{Grower, Universe, Values};
+use crate::model::Relation;
+
+/// Most rows in distinguished states per table.
+const MAX_STATES: usize = 12;
+
+impl Grower<'_> {
+    /// States that a row of this table can be in and that something distinguishes.
+    pub(super) fn states(&self, table: &Relation, universe: &Universe) -> Vec<(String, Option<String>)> {
+        let Some(base) = universe.base(table.oid) else {
+            return Vec::new();
+        };
+        let mut states: Vec<(String, Option<String>)> = Vec::new();
+        let is_common = self.common.is_none();
+        for column in table.columns.iter().filter(|c| c.is_insertable()) {
+            let mut wanted: Vec<Option<String>> = Vec::new();
+            match self.classes.class(table.oid, &column.name) {
+                Some((Class::Tenant, form)) => {
+                    if is_common {
+                        wanted.extend(self.classes.literals(table.oid, &column.name).iter().cloned().map(Some));
+                    } else if !column.not_null {
+                        wanted.push(None);
+                    }
+                    wanted.extend(form.others(&universe.keys.tenant, column).into_iter().map(Some));
+                }
+                Some((Class::User | Class::Email, _)) => {
+                    if !column.not_null && !is_common {
+                        wanted.push(None);
+                    }
+                }
+                None => {
+                    // A place in JSON may hold anything: also what no cast takes.
+                    for (path, _) in self.classes.json_places(table.oid, &column.name).take(2) {
+                        let [key] = path else { continue };
+                        wanted.push(Some(
+                            serde_json::json!({ key: format!("{}-text", universe.keys.canary) }).to_string(),
+                        ));
+                        wanted.push(Some("{}".to_owned()));
+                    }
+                    if column.category == "B" {
+                        wanted.extend([Some("true".to_owned()), Some("false".to_owned())]);
+                    }
+                    wanted.extend(column.labels.iter().take(5).cloned().map(Some));
+                    wanted.extend(
+                        self.classes
+                            .literals(table.oid, &column.name)
+                            .iter()
+                            .take(6)
+                            .cloned()
+                            .map(Some),
+                    );
+                    if self.classes.is_null_tested(table.oid, &column.name) {
+                        if !column.not_null {
+                            wanted.push(None);
+                        }
+                        let n = universe.counter + 500;
+                        wanted.extend(values::generate(column, &universe.keys, n).map(Some));
+                    }
+                    if self.classes.is_compared_with_now(table.oid, &column.name) {
+                        wanted.extend([
+                            Some("2001-01-01 00:00:00+00".to_owned()),
+                            Some("2999-01-01 00:00:00+00".to_owned()),
+                        ]);
+                    }
+                }
+            }
+            for value in wanted {
+                let same = |v: &Option<String>| {
+                    *v == value
+                        || (column.category == "B"
+                            && v.as_deref().map(|v| &v[..1]) == value.as_deref().map(|v| &v[..1]))
+                };
+                if base.values.get(&column.name).is_some_and(same) {
+                    continue;
+                }
+                let state = (column.name.clone(), value);
+                if !states.contains(&state) {
+                    states.push(state);
+                }
+            }
+        }
+        states.truncate(MAX_STATES);
+        states
+    }
+}
+
+/// Rows that name the other tenant, or its user, in a relationship that has ended or has not begun: revoked memberships,
+/// expired shares, open requests. The column that says so, and the values.
+pub(super) fn closed_relationships(classes: &Classes, table: &Relation, rival: &Keys) -> Vec<(String, Values)> {
+    let of_class = |class: Class| classes.columns_of(table, class);
+    let tenants = of_class(Class::Tenant);
+    let mut named: Vec<Values> = Vec::new();
+    if classes.is_membership(table) {
+        named.push(
+            of_class(Class::User)
+                .into_iter()
+                .map(|c| (c, Some(rival.user.clone())))
+                .collect(),
+        );
+    }
+    if tenants.len() > 1 {
+        named.extend(
+            tenants
+                .into_iter()
+                .skip(1)
+                .map(|c| Values::from([(c, Some(rival.tenant.clone()))])),
+        );
+    }
+    let mut rows = Vec::new();
+    for (column, value) in closings(classes, table) {
+        for values in &named {
+            let mut fixed = values.clone();
+            fixed.insert(column.clone(), Some(value.clone()));
+            rows.push((column.clone(), fixed));
+        }
+    }
+    rows
+}
+
+/// Values of columns that say, by name, that a relationship is over or has not begun.
+fn closings(classes: &Classes, table: &Relation) -> Vec<(String, String)> {
+    const ENDED: [&str; 9] = [
+        "revoked",
+        "deleted",
+        "removed",
+        "ended",
+        "left",
+        "cancel",
+        "expire",
+        "valid_until",
+        "archived",
+    ];
+    const CLOSED: [&str; 16] = [
+        "revoked",
+        "pending",
+        "requested",
+        "invited",
+        "inactive",
+        "suspended",
+        "removed",
+        "banned",
+        "declined",
+        "expired",
+        "rejected",
+        "deleted",
+        "disabled",
+        "closed",
+        "cancelled",
+        "left",
+    ];
+    let mut found = Vec::new();
+    for column in table.columns.iter().filter(|c| c.is_insertable()) {
+        let says_ended = ENDED.iter().any(|word| column.name.contains(word));
+        match column.category.as_str() {
+            "D" if says_ended => found.push((column.name.clone(), "2001-01-01 00:00:00+00".to_owned())),
+            "B" if says_ended => found.push((column.name.clone(), "true".to_owned())),
+            "B" if ["active", "is_active", "accepted", "approved", "confirmed"].contains(&column.name.as_str()) => {
+                found.push((column.name.clone(), "false".to_owned()));
+            }
+            _ => {
+                let known = column.labels.iter().chain(classes.literals(table.oid, &column.name));
+                found.extend(
+                    known
+                        .filter(|v| CLOSED.contains(&v.as_str()))
+                        .map(|v| (column.name.clone(), v.clone())),
+                );
+            }
+        }
+    }
+    found
+}
