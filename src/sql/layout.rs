@@ -70,7 +70,8 @@ pub fn visible(text: &str) -> String {
 }
 
 fn hides(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// A token, and whether blanks stood before it.
@@ -335,6 +336,7 @@ impl Lines {
                     self.any(&clause[1..], indent + 1);
                 }
                 "WHERE" | "HAVING" => self.leaf(&format!("{} ", clause[0].text), unwrapped(&clause[1..]), indent),
+                "GROUP" | "ORDER" if clause.len() > 2 => self.list(&clause[..2], &clause[2..], indent),
                 _ => self.leaf("", clause, indent),
             }
         }
@@ -494,7 +496,10 @@ mod tests {
     }
 
     #[rstest]
-    #[case::btree_is_usual("CREATE UNIQUE INDEX k ON public.t USING btree (a, lower(b)) WHERE (c > 0)", "(a, lower(b)) WHERE (c > 0)")]
+    #[case::btree_is_usual(
+        "CREATE UNIQUE INDEX k ON public.t USING btree (a, lower(b)) WHERE (c > 0)",
+        "(a, lower(b)) WHERE (c > 0)"
+    )]
     #[case::other_methods_are_named("CREATE INDEX k ON public.t USING gist (a WITH =)", "gist (a WITH =)")]
     #[case::names_are_no_keywords("CREATE UNIQUE INDEX \" USING x\" ON t USING btree (a)", "(a)")]
     fn index_definitions(#[case] text: &str, #[case] expected: &str) {
@@ -521,7 +526,9 @@ mod tests {
                 prop::collection::vec(inner.clone(), 2..4).prop_map(|v| format!("({})", v.join(" AND "))),
                 prop::collection::vec(inner.clone(), 2..4).prop_map(|v| format!("({})", v.join(" OR "))),
                 inner.clone().prop_map(|e| format!("(NOT {e})")),
-                inner.clone().prop_map(|e| format!("(EXISTS ( SELECT 1\n   FROM t\n  WHERE {e}))")),
+                inner
+                    .clone()
+                    .prop_map(|e| format!("(EXISTS ( SELECT 1\n   FROM t\n  WHERE {e}))")),
                 inner.prop_map(|e| format!("COALESCE({e}, false)")),
             ]
         })
