@@ -363,23 +363,40 @@ impl Lines {
         let last = items.len() - 1;
         for (at, item) in items.into_iter().enumerate() {
             self.leaf("", item, indent + 1);
-            if at < last
-                && let Some(line) = self.0.last_mut()
-            {
-                line.push(',');
+            if at < last {
+                self.comma();
             }
         }
     }
 
     fn from(&mut self, clause: &[Piece], indent: usize) {
-        let mut joined = Vec::new();
-        flatten_joins(&clause[1..], &mut joined);
-        if let [_] = joined.as_slice() {
-            return self.list(&clause[..1], &clause[1..], indent);
+        let mut lists = Vec::new();
+        for item in split(&clause[1..], |p, _| p.is(",")) {
+            let mut joined = Vec::new();
+            flatten_joins(item, &mut joined);
+            lists.push(joined);
+        }
+        if let [joined] = lists.as_slice()
+            && let [_] = joined.as_slice()
+        {
+            return self.leaf("", clause, indent);
         }
         self.push(indent, "FROM");
-        for part in joined {
-            self.leaf("", part, indent + 1);
+        let last = lists.len() - 1;
+        for (at, joined) in lists.into_iter().enumerate() {
+            for part in joined {
+                self.leaf("", part, indent + 1);
+            }
+            if at < last {
+                self.comma();
+            }
+        }
+    }
+
+    /// A comma at the end of the last line.
+    fn comma(&mut self) {
+        if let Some(line) = self.0.last_mut() {
+            line.push(',');
         }
     }
 }
@@ -488,6 +505,9 @@ mod tests {
     #[case::joins_are_a_list(
         " SELECT a.x,\n    b.y\n   FROM ((a\n     JOIN b ON ((a.x = b.x)))\n     LEFT JOIN c ON (((c.x = a.x) AND (c.y = b.y))))\n  ORDER BY a.x;",
         &["SELECT", "  a.x,", "  b.y", "FROM", "  a", "  JOIN b ON (a.x = b.x)", "  LEFT JOIN c ON (", "    c.x = a.x", "    AND c.y = b.y", "  )", "ORDER BY a.x"])]
+    #[case::relations_are_a_list(
+        " SELECT a.x\n   FROM a,\n    (b\n     JOIN c ON ((b.x = c.x)));",
+        &["SELECT a.x", "FROM", "  a,", "  b", "  JOIN c ON (b.x = c.x)"])]
     #[case::set_operations_are_left_alone(
         " SELECT t.a\n   FROM t\nUNION ALL\n SELECT u.a\n   FROM u;",
         &["SELECT t.a", "FROM t", "UNION ALL", "SELECT u.a", "FROM u"])]
