@@ -11,6 +11,11 @@ const ROLES: &str = include_str!("introspect/roles.sql");
 const RELATIONS: &str = include_str!("introspect/relations.sql");
 const FUNCTIONS: &str = include_str!("introspect/functions.sql");
 const DEFAULT_SETTINGS: &str = include_str!("introspect/default_settings.sql");
+const SCHEMAS: &str = include_str!("introspect/schemas.sql");
+const DEFAULT_PRIVILEGES: &str = include_str!("introspect/default_privileges.sql");
+const PUBLICATIONS: &str = include_str!("introspect/publications.sql");
+const CANONICAL_ON: &str = include_str!("introspect/canonical_on.sql");
+const CANONICAL_OFF: &str = include_str!("introspect/canonical_off.sql");
 const PRIVILEGES: &str = include_str!("introspect/privileges.sql");
 
 /// What stopped the catalog from being read.
@@ -31,18 +36,45 @@ pub enum IntrospectError {
     },
 }
 
-/// Reads the catalog of the connection's database.
+/// Every query of the catalog, in the order in which [`catalog_of`] takes their rows.
+const CATALOG: [&str; 7] = [
+    ROLES,
+    RELATIONS,
+    FUNCTIONS,
+    DEFAULT_SETTINGS,
+    SCHEMAS,
+    DEFAULT_PRIVILEGES,
+    PUBLICATIONS,
+];
+
+/// Reads the catalog of the connection's database. Names in expressions are printed as the connection's settings have it.
 pub async fn read_catalog(conn: &mut Conn) -> Result<Catalog, IntrospectError> {
-    let sql = [ROLES, RELATIONS, FUNCTIONS, DEFAULT_SETTINGS]
-        .map(str::trim_end)
-        .join(";\n");
-    let mut results = conn.query(&sql).await?.into_iter();
+    let sql = CATALOG.map(str::trim_end).join(";\n");
+    catalog_of(conn.query(&sql).await?)
+}
+
+/// Reads the same under fixed printing settings: every name outside of `pg_catalog` is qualified, and a date is printed
+/// alike whatever the database, the role or the connection has set. This is what `snapshot` takes. The settings are back as
+/// they were when it returns.
+pub async fn read_catalog_canonically(conn: &mut Conn) -> Result<Catalog, IntrospectError> {
+    let sql = [&[CANONICAL_ON], &CATALOG[..], &[CANONICAL_OFF]].concat();
+    let sql: Vec<&str> = sql.into_iter().map(str::trim_end).collect();
+    let mut results = conn.query(&sql.join(";\n")).await?;
+    results.remove(0);
+    catalog_of(results)
+}
+
+fn catalog_of(results: Vec<Rows>) -> Result<Catalog, IntrospectError> {
+    let mut results = results.into_iter();
     let mut next = || results.next().unwrap_or_default();
     Ok(Catalog {
         roles: parse(next())?,
         relations: parse(next())?,
         functions: parse(next())?,
         default_settings: parse(next())?,
+        schemas: parse(next())?,
+        default_privileges: parse(next())?,
+        publications: parse(next())?,
     })
 }
 

@@ -6,5 +6,6 @@ pub mod pg;
 pub mod probe;
 pub mod report;
 pub mod run;
+pub mod snapshot;
 pub mod sql;
 pub mod world;

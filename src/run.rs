@@ -4,6 +4,7 @@ mod commit;
 pub mod infer;
 pub mod load;
 mod merge;
+pub mod snapshots;
 pub mod target;
 pub mod verify;
 mod worlds;

@@ -3,6 +3,7 @@
 //! The sole user of the SQL parser.
 
 pub mod expr;
+pub mod layout;
 mod lex;
 pub mod quote;
 pub mod script;

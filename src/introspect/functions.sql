@@ -17,6 +17,7 @@ SELECT pg_catalog.json_build_object(
   'kind', p.prokind,
   'owner', pg_catalog.pg_get_userbyid(p.proowner),
   'is_definer', p.prosecdef,
+  'is_leakproof', p.proleakproof,
   'volatility', p.provolatile,
   'returns_set', p.proretset,
   'result_type', coalesce(pg_catalog.format_type(p.prorettype, NULL), 'void'),

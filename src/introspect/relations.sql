@@ -67,7 +67,12 @@ SELECT pg_catalog.json_build_object(
                   FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY x(num, ord)
                   JOIN pg_catalog.pg_attribute fa ON fa.attrelid = k.confrelid AND fa.attnum = x.num),
       'on_delete', k.confdeltype,
-      'on_update', k.confupdtype) ORDER BY k.conname)
+      'on_update', k.confupdtype,
+      'on_delete_columns', coalesce((SELECT pg_catalog.json_agg(fa.attname ORDER BY x.ord)
+                  FROM pg_catalog.unnest(k.confdelsetcols) WITH ORDINALITY x(num, ord)
+                  JOIN pg_catalog.pg_attribute fa ON fa.attrelid = k.conrelid AND fa.attnum = x.num), '[]'::json),
+      'match_full', k.confmatchtype = 'f',
+      'is_unchecked', NOT k.convalidated) ORDER BY k.conname)
     FROM pg_catalog.pg_constraint k
     WHERE k.conrelid = c.oid AND k.contype = 'f'
       -- A key towards a partitioned table has a twin row for each partition: only the one that was declared counts.
@@ -78,7 +83,8 @@ SELECT pg_catalog.json_build_object(
       'name', k.conname,
       'columns', coalesce((SELECT pg_catalog.json_agg(fa.attname ORDER BY fa.attnum)
                   FROM pg_catalog.pg_attribute fa WHERE fa.attrelid = k.conrelid AND fa.attnum = ANY (k.conkey)), '[]'::json),
-      'expression', pg_catalog.pg_get_expr(k.conbin, k.conrelid)) ORDER BY k.conname)
+      'expression', pg_catalog.pg_get_expr(k.conbin, k.conrelid),
+      'is_unchecked', NOT k.convalidated) ORDER BY k.conname)
     FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'c'), '[]'::json),
   'policies', coalesce((
     SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
@@ -121,7 +127,17 @@ SELECT pg_catalog.json_build_object(
     WHERE w.ev_class = c.oid), '[]'::json),
   'triggers', coalesce((
     SELECT pg_catalog.json_agg(pg_catalog.pg_get_triggerdef(t.oid) ORDER BY t.tgname)
-    FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal), '[]'::json))::text
+    FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal), '[]'::json),
+  'trigger_states', coalesce((
+    SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
+      'name', t.tgname,
+      'state', CASE t.tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' ELSE 'ENABLE ALWAYS' END) ORDER BY t.tgname)
+    FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal AND t.tgenabled <> 'O'), '[]'::json),
+  'rules', coalesce((
+    SELECT pg_catalog.json_agg(pg_catalog.pg_get_ruledef(w.oid) ORDER BY w.rulename)
+    FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.rulename <> '_RETURN'), '[]'::json),
+  'foreign_server', (SELECT s.srvname FROM pg_catalog.pg_foreign_table f
+                     JOIN pg_catalog.pg_foreign_server s ON s.oid = f.ftserver WHERE f.ftrelid = c.oid))::text
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')

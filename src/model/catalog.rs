@@ -18,6 +18,12 @@ pub struct Catalog {
     pub functions: Vec<Function>,
     /// Settings attached to databases and roles (`pg_db_role_setting`).
     pub default_settings: Vec<DefaultSetting>,
+    /// Non-system schemas that belong to no extension, by name.
+    pub schemas: Vec<Schema>,
+    /// What objects to come will be granted (`pg_default_acl`).
+    pub default_privileges: Vec<DefaultPrivilege>,
+    /// Publications, by name.
+    pub publications: Vec<Publication>,
 }
 
 impl Catalog {
@@ -86,8 +92,110 @@ pub struct Role {
     pub inherit: bool,
     /// CREATEROLE.
     pub create_role: bool,
+    /// CREATEDB.
+    #[serde(default)]
+    pub create_database: bool,
+    /// REPLICATION.
+    #[serde(default)]
+    pub replication: bool,
+    /// Whether it is the superuser that the server was made with, or the one that this connection logged in as: a role of
+    /// the server, whatever it is called, not one of the schema.
+    #[serde(default)]
+    pub is_server_superuser: bool,
     /// The roles it is a direct member of.
     pub member_of: Vec<String>,
+    /// The same with what each membership lets it do.
+    #[serde(default)]
+    pub memberships: Vec<Membership>,
+}
+
+/// A direct membership (`pg_auth_members`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Membership {
+    /// The role that the member is in.
+    pub role: String,
+    /// Whether its privileges hold without SET ROLE; before PostgreSQL 16 an attribute of the member.
+    pub inherits: bool,
+    /// Whether SET ROLE is allowed; before PostgreSQL 16 it always is.
+    pub may_set_role: bool,
+    /// ADMIN OPTION.
+    pub is_admin: bool,
+}
+
+/// A schema.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Schema {
+    /// Its name.
+    pub name: String,
+    /// Its owner.
+    pub owner: String,
+    /// Grants, one entry a grantee.
+    pub grants: Vec<Grant>,
+}
+
+/// The objects that a default privilege is for (`defaclobjtype`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub enum DefaultObject {
+    /// Tables, views and foreign tables.
+    #[serde(rename = "r")]
+    Tables,
+    /// Sequences.
+    #[serde(rename = "S")]
+    Sequences,
+    /// Functions and procedures.
+    #[serde(rename = "f")]
+    Functions,
+    /// Types.
+    #[serde(rename = "T")]
+    Types,
+    /// Schemas.
+    #[serde(rename = "n")]
+    Schemas,
+    /// Large objects, since PostgreSQL 18.
+    #[serde(rename = "L")]
+    LargeObjects,
+}
+
+/// What ALTER DEFAULT PRIVILEGES left behind.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct DefaultPrivilege {
+    /// The role whose objects it is for.
+    pub role: String,
+    /// The schema in which it adds to the defaults; without one it replaces PostgreSQL's own.
+    pub schema: Option<String>,
+    /// The objects.
+    pub objects: DefaultObject,
+    /// Grants to others than the role itself.
+    pub grants: Vec<Grant>,
+}
+
+/// A publication: rows leave by it without regard to policies.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Publication {
+    /// Its name.
+    pub name: String,
+    /// Its owner.
+    pub owner: String,
+    /// FOR ALL TABLES.
+    pub all_tables: bool,
+    /// Schemas published as a whole.
+    pub schemas: Vec<String>,
+    /// Tables named one by one.
+    pub tables: Vec<PublishedTable>,
+    /// What is published: `insert`, `update`, `delete`, `truncate`.
+    pub operations: Vec<String>,
+}
+
+/// A table of a publication.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct PublishedTable {
+    /// Its name.
+    #[serde(flatten)]
+    pub name: QualifiedName,
+    /// The published columns; empty for all.
+    pub columns: Vec<String>,
+    /// Row filter.
+    pub filter: Option<String>,
 }
 
 /// A setting attached to a database or role.
@@ -186,6 +294,24 @@ pub struct Relation {
     pub reads: Vec<u32>,
     /// User triggers: `pg_get_triggerdef` text, by name.
     pub triggers: Vec<String>,
+    /// Triggers that do not fire as usual.
+    #[serde(default)]
+    pub trigger_states: Vec<TriggerState>,
+    /// Rules (`pg_get_ruledef`) by name, a view's own left out.
+    #[serde(default)]
+    pub rules: Vec<String>,
+    /// The server of a foreign table.
+    #[serde(default)]
+    pub foreign_server: Option<String>,
+}
+
+/// A trigger that does not fire as usual (`tgenabled`).
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct TriggerState {
+    /// The trigger's name.
+    pub name: String,
+    /// As ALTER TABLE says it: `DISABLE`, `ENABLE REPLICA`, `ENABLE ALWAYS`.
+    pub state: String,
 }
 
 impl Relation {
@@ -305,6 +431,15 @@ pub struct ForeignKey {
     pub on_delete: String,
     /// `confupdtype`, likewise.
     pub on_update: String,
+    /// The columns that ON DELETE SET NULL or SET DEFAULT is limited to; empty for all.
+    #[serde(default)]
+    pub on_delete_columns: Vec<String>,
+    /// Whether a key that is NULL in part is refused (MATCH FULL) rather than left unchecked.
+    #[serde(default)]
+    pub match_full: bool,
+    /// NOT VALID or NOT ENFORCED: there may be rows that do not fit.
+    #[serde(default)]
+    pub is_unchecked: bool,
 }
 
 /// A CHECK constraint.
@@ -316,6 +451,9 @@ pub struct Check {
     pub columns: Vec<String>,
     /// Expression, without `CHECK`.
     pub expression: String,
+    /// NOT VALID or NOT ENFORCED: there may be rows that do not fit.
+    #[serde(default)]
+    pub is_unchecked: bool,
 }
 
 /// Privileges of one grantee on an object.
@@ -446,6 +584,9 @@ pub struct Function {
     pub owner: String,
     /// SECURITY DEFINER.
     pub is_definer: bool,
+    /// LEAKPROOF: it may run on rows before a policy or a security barrier has passed them.
+    #[serde(default)]
+    pub is_leakproof: bool,
     /// Volatility.
     pub volatility: Volatility,
     /// Whether it returns a set.
