@@ -6,8 +6,9 @@
 
 pub mod conn;
 mod container;
-// PLACE FOR THE EMBEDDED SERVER: once src/pg/embedded.rs is there, `#[cfg(feature = "embedded")] mod embedded;`, and
-// `#[cfg(not(feature = "embedded"))]` before this one.
+#[cfg(feature = "embedded")]
+pub mod embedded;
+#[cfg(not(feature = "embedded"))]
 #[path = "pg/no_embedded.rs"]
 mod embedded;
 mod error;

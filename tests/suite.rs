@@ -2,6 +2,9 @@
 
 #[path = "support/child.rs"]
 mod child;
+#[cfg(feature = "embedded")]
+#[path = "suite/embedded.rs"]
+mod embedded;
 #[path = "suite/floors.rs"]
 mod floors;
 #[path = "suite/house.rs"]

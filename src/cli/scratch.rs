@@ -64,13 +64,16 @@ where
     let loaded = load::load(&mut conn, &resolved.steps, load_options).await;
     let mut notes = Vec::new();
     if is_embedded {
-        notes.push("the embedded server has one connection: defaults of databases and roles (ALTER DATABASE, ALTER ROLE ... SET) are not judged".to_owned());
-    } else {
-        // A new connection has the defaults of the database, and settings that were never set.
-        conn.close().await;
-        conn = Conn::open(&options, PATIENCE).await.map_err(Failure::not_run)?;
+        notes.push(
+            "not judged by the embedded server: defaults of databases and roles (ALTER DATABASE, ALTER ROLE ... SET), \
+             and what needs a second connection"
+                .to_owned(),
+        );
     }
+    // A new connection has the defaults of the database, and settings that were never set.
+    conn.close().await;
     loaded.map_err(Failure::not_run)?;
+    let conn = Conn::open(&options, PATIENCE).await.map_err(Failure::not_run)?;
     let facts = ServerFacts {
         provider: server.kind().to_string(),
         version: server.version().to_owned(),
