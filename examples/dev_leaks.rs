@@ -70,7 +70,8 @@ async fn main() {
             let request = verify::Request {
                 sessions,
                 roles_before: roles_before.clone(),
-                max_vacuous: 25.0, cases: 16,
+                max_vacuous: 25.0,
+                cases: 16,
                 today: "2026-11-24".into(),
                 ..Default::default()
             };

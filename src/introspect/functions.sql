@@ -17,6 +17,7 @@ SELECT pg_catalog.json_build_object(
   'kind', p.prokind,
   'owner', pg_catalog.pg_get_userbyid(p.proowner),
   'is_definer', p.prosecdef,
+  'is_variadic', p.provariadic <> 0,
   'is_leakproof', p.proleakproof,
   'volatility', p.provolatile,
   'returns_set', p.proretset,

@@ -584,6 +584,9 @@ pub struct Function {
     pub owner: String,
     /// SECURITY DEFINER.
     pub is_definer: bool,
+    /// Whether the last argument is VARIADIC; its type is then the array.
+    #[serde(default)]
+    pub is_variadic: bool,
     /// LEAKPROOF: it may run on rows before a policy or a security barrier has passed them.
     #[serde(default)]
     pub is_leakproof: bool,

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use sqlx::ConnectOptions;
@@ -36,6 +36,8 @@ const ENGINE_LIMIT: Duration = Duration::from_secs(5);
 /// A pull may take long, but not without a sign of life.
 const PULL_SILENCE: Duration = Duration::from_secs(20);
 const START_LIMIT: Duration = Duration::from_secs(90);
+/// A request to make a container that was let go is carried out all the same.
+const MAKING_LIMIT: Duration = Duration::from_secs(3);
 const REMOVE_LIMIT: Duration = Duration::from_secs(10);
 const PORT: u16 = 5432;
 /// Where the data are, whatever volume the image declares.
@@ -133,12 +135,17 @@ impl Engine {
             request = request.with_host_config_modifier(move |config| publish_on(config, &host));
         }
         // Until the container is ours, whatever ends this function must remove what the engine may have made of it.
-        let unfinished = Unfinished { stamp: Some(stamp) };
+        let mut unfinished = Unfinished {
+            stamp: Some(stamp),
+            patience: MAKING_LIMIT,
+        };
         let failed = |source: TestcontainersError| ServerError::Container {
             image: image.clone(),
             source: Box::new(source),
         };
-        let running = request.start().await.map_err(failed)?;
+        let running = request.start().await;
+        unfinished.patience = Duration::ZERO;
+        let running = running.map_err(failed)?;
         let host = match host {
             Some(host) => host,
             None => running.get_host().await.map_err(failed)?.to_string(),
@@ -248,13 +255,28 @@ impl Engine {
         )
     }
 
-    async fn remove_labelled(&self, stamp: &Stamp) {
+    /// Removes the container with this label; one that the engine may still be making is waited for.
+    async fn remove_labelled(&self, stamp: &Stamp, patience: Duration) {
         let filter = HashMap::from([("label", vec![format!("{PREFIX}={stamp}")])]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filter).build();
-        for container in self.docker.list_containers(Some(options)).await.unwrap_or_default() {
-            if let Some(id) = container.id {
-                self.remove(&id).await;
+        let begun = Instant::now();
+        let mut seen = false;
+        loop {
+            let list = self.docker.list_containers(Some(options.clone())).await;
+            let ids: Vec<String> = list
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(|container| container.id)
+                .collect();
+            if ids.is_empty() && (seen || begun.elapsed() > patience) {
+                return;
             }
+            // One that is listed may still be in the making, and cannot be removed yet.
+            seen |= !ids.is_empty();
+            for id in &ids {
+                self.remove(id).await;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 }
@@ -324,6 +346,8 @@ impl Drop for Container {
 /// A container that is being started: removed when the start fails or is given up.
 struct Unfinished {
     stamp: Option<Stamp>,
+    /// How long the engine may take to show it.
+    patience: Duration,
 }
 
 impl Unfinished {
@@ -335,9 +359,10 @@ impl Unfinished {
 impl Drop for Unfinished {
     fn drop(&mut self) {
         if let Some(stamp) = self.stamp.take() {
+            let patience = self.patience;
             on_own_thread(async move {
                 if let Ok(engine) = Engine::find().await {
-                    let _ = tokio::time::timeout(REMOVE_LIMIT, engine.remove_labelled(&stamp)).await;
+                    let _ = tokio::time::timeout(REMOVE_LIMIT, engine.remove_labelled(&stamp, patience)).await;
                 }
             });
         }

@@ -39,9 +39,8 @@ use std::time::{Duration, Instant};
 
 use oliphaunt_wasix::Extension;
 use oliphaunt_wasix::session::{
-    PostgresConfig, PreparedDatabase, ProtocolPumpOutcome, ProtocolSession, ProtocolStream,
-    StartupConfig, postgres_config_with_extension_startup, resolve_extension_set,
-    startup_error_response_output,
+    PostgresConfig, PreparedDatabase, ProtocolPumpOutcome, ProtocolSession, ProtocolStream, StartupConfig,
+    postgres_config_with_extension_startup, resolve_extension_set, startup_error_response_output,
 };
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tempfile::TempDir;
@@ -90,10 +89,7 @@ const EXTENSIONS: &[Extension] = &[
 /// The names of the extensions that an instance can have, besides plpgsql.
 #[must_use]
 pub fn extension_names() -> Vec<&'static str> {
-    EXTENSIONS
-        .iter()
-        .map(|extension| extension.sql_name())
-        .collect()
+    EXTENSIONS.iter().map(|extension| extension.sql_name()).collect()
 }
 
 /// What a native server has where the embedded runtime would set something else, and a size that suits many instances.
@@ -115,8 +111,7 @@ const BUSY: (&str, &str) = (
 const STOPPED: (&str, &str) = ("57P01", "the embedded PostgreSQL was stopped");
 /// Every error that reaches the client leaves a little on WebAssembly's stack; where that is used up, the runtime would
 /// answer every statement with 54001, which is no answer to the statement.
-const WORN_OUT: &str =
-    "the embedded PostgreSQL has met more errors than one connection to it can bear: connect again";
+const WORN_OUT: &str = "the embedded PostgreSQL has met more errors than one connection to it can bear: connect again";
 
 /// Why no embedded PostgreSQL could be started.
 #[derive(Debug, thiserror::Error)]
@@ -202,9 +197,7 @@ impl Embedded {
             }
         })?;
         ready.await.unwrap_or(Err(EmbeddedError::Panicked))?;
-        spawn("embedded-postgres-door", move || {
-            keep_door(&listener, &seat, &inside)
-        })?;
+        spawn("embedded-postgres-door", move || keep_door(&listener, &seat, &inside))?;
         Ok(embedded)
     }
 
@@ -361,8 +354,7 @@ fn admit(mut stream: UnixStream, seat: &Seat, inside: &mpsc::Sender<Client>) -> 
         return Ok(());
     };
     if let Some(user) = startup.parameter("user").filter(|user| user != USER) {
-        let message =
-            format!("the embedded PostgreSQL lets only \"{USER}\" log in, not \"{user}\"");
+        let message = format!("the embedded PostgreSQL lets only \"{USER}\" log in, not \"{user}\"");
         return stream.write_all(&wire::fatal("28000", &message));
     }
     if let Err((code, message)) = seat.take(&stream)? {

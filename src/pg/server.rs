@@ -39,8 +39,7 @@ pub(super) const SETTINGS: [(&str, &str); 11] = [
 ];
 
 /// What the embedded server calls itself; asking it would take its one connection.
-// PLACE FOR THE EMBEDDED SERVER: its minor version.
-const EMBEDDED_VERSION: (&str, i32) = ("18.0", 180_000);
+const EMBEDDED_VERSION: (&str, i32) = ("18.4", 180_004);
 
 /// Dropping what is left on the user's server must not hold up the way out.
 const STOP_LIMIT: Duration = Duration::from_secs(10);

@@ -135,6 +135,8 @@ impl<'a> Bench<'a> {
                 let now = State::read(self.conn, &tables).await?;
                 effect.changes = self.baseline.changes(&now);
             }
+            // A statement that changed nothing opened nothing.
+            let looks = if effect.changes.is_empty() { &[] } else { looks };
             for look in looks {
                 effect
                     .looked

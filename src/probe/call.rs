@@ -90,7 +90,13 @@ pub fn calls(trial: &Trial<'_>, function: &Function) -> Vec<Call> {
 }
 
 fn statement(function: &Function, arguments: &[&str]) -> String {
-    let call = format!("{}({})", function.name, arguments.join(", "));
+    let mut list: Vec<String> = arguments.iter().map(|a| (*a).to_owned()).collect();
+    if function.is_variadic
+        && let Some(last) = list.last_mut()
+    {
+        *last = format!("VARIADIC {last}");
+    }
+    let call = format!("{}({})", function.name, list.join(", "));
     if function.kind == FunctionKind::Procedure {
         format!("CALL {call}")
     } else {

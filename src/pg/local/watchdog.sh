@@ -30,7 +30,7 @@ if [ -e "$folder/stopping" ]; then
     tries=$((tries + 1))
     sleep 0.02
   done
-else
-  kill "$reader" 2>/dev/null
 fi
+kill "$reader" 2>/dev/null
+wait "$reader" 2>/dev/null
 exit "$status"
