@@ -7,6 +7,7 @@ mod explain;
 mod inspect;
 mod options;
 mod scratch;
+mod snapshot;
 mod verify;
 
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ struct Cli {
 enum Command {
     /// Load the schema into a scratch database, grow two tenants, and try to make anything cross
     Verify(verify::Args),
+    /// Write or check what decides access, as text for review
+    Snapshot(snapshot::Args),
     /// Show what was found out about tenants and sessions, as a target file
     Inspect(inspect::Args),
     /// Print the manual page of a rule, or list the rules
@@ -79,6 +82,7 @@ pub fn main() -> ExitCode {
 async fn run(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Verify(args) => verify::run(args).await,
+        Command::Snapshot(args) => snapshot::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Explain(args) => explain::run(&args),
     }

@@ -1,5 +1,11 @@
 //! All integration tests, in one binary: linking is the slow part of a test run.
 
+#[path = "suite/bad_input.rs"]
+mod bad_input;
+#[path = "support/bench.rs"]
+mod bench;
+#[path = "suite/breaks.rs"]
+mod breaks;
 #[path = "support/child.rs"]
 mod child;
 #[cfg(feature = "embedded")]
@@ -9,7 +15,15 @@ mod embedded;
 mod floors;
 #[path = "suite/house.rs"]
 mod house;
+#[path = "suite/leaks.rs"]
+mod leaks;
+#[path = "support/leaks.rs"]
+mod leaks_support;
 #[path = "suite/servers.rs"]
 mod servers;
+#[path = "suite/snapshots.rs"]
+mod snapshots;
 #[path = "support/traces.rs"]
 mod traces;
+#[path = "suite/verify.rs"]
+mod verify;

@@ -82,7 +82,7 @@ pub enum ConnError {
     Refused {
         /// What the server said.
         #[source]
-        error: DbError,
+        error: Box<DbError>,
         /// The statement's first characters.
         statement: String,
     },
@@ -171,7 +171,7 @@ impl Conn {
         match outcome.error {
             None => Ok(outcome.results.into_iter().map(|r| r.rows).collect()),
             Some(error) => Err(ConnError::Refused {
-                error,
+                error: Box::new(error),
                 statement: sql.chars().take(400).collect(),
             }),
         }
@@ -201,7 +201,7 @@ impl Conn {
             // no_active_sql_transaction
             Some(error) if error.code == "25P01" => Ok(false),
             Some(error) => Err(ConnError::Refused {
-                error,
+                error: Box::new(error),
                 statement: "SAVEPOINT".to_owned(),
             }),
         }

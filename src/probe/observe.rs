@@ -115,7 +115,7 @@ pub async fn observe(conn: &mut Conn, binding: &Binding, queries: &[Query]) -> R
         if let Some(error) = outcome.error {
             if seen.len() == before && error.code == "0L000" {
                 return Err(ConnError::Refused {
-                    error,
+                    error: Box::new(error),
                     statement: binding.sql(),
                 });
             }
