@@ -27,10 +27,7 @@ pub fn cache_fallback() -> Option<(&'static str, PathBuf)> {
     if writable().is_ok() {
         return None;
     }
-    let folder = std::env::temp_dir().join(format!(
-        "tenantproof-cache-{}",
-        rustix::process::geteuid().as_raw()
-    ));
+    let folder = std::env::temp_dir().join(format!("tenantproof-cache-{}", rustix::process::geteuid().as_raw()));
     let tried = std::env::var_os(VARIABLE).is_some_and(|value| Path::new(&value) == folder);
     (!tried && private(&folder).is_ok_and(|private| private)).then_some((VARIABLE, folder))
 }
@@ -38,10 +35,7 @@ pub fn cache_fallback() -> Option<(&'static str, PathBuf)> {
 /// The runtime's cache folder, once it is known to be writable.
 pub(super) fn writable() -> Result<PathBuf, EmbeddedError> {
     let project = directories::ProjectDirs::from("dev", "oliphaunt-wasix", "oliphaunt-wasix");
-    let folder = project
-        .ok_or(EmbeddedError::NoCache)?
-        .cache_dir()
-        .to_owned();
+    let folder = project.ok_or(EmbeddedError::NoCache)?.cache_dir().to_owned();
     fs::create_dir_all(&folder)
         .and_then(|()| tempfile::tempfile_in(&folder))
         .map_err(|source| EmbeddedError::Cache {

@@ -41,29 +41,19 @@ pub(super) fn prepare(cache: &Path) -> anyhow::Result<PreparedDatabase> {
 }
 
 fn plant(seed: ClusterSeed) -> anyhow::Result<PreparedDatabase> {
-    PreparedDatabase::prepare_with_seed(
-        DatabaseStorage::Memory,
-        CatalogProfile::Standard,
-        USER,
-        Some(seed),
-    )
+    PreparedDatabase::prepare_with_seed(DatabaseStorage::Memory, CatalogProfile::Standard, USER, Some(seed))
 }
 
 /// Runs initdb, packs what it wrote, and keeps it in `file` if that can be written.
 fn make(file: &Path) -> anyhow::Result<ClusterSeed> {
     let folder = tempfile::tempdir()?;
     let root = folder.path().join("cluster");
-    let mut prepared = PreparedDatabase::prepare(
-        DatabaseStorage::Directory(root.clone()),
-        CatalogProfile::Standard,
-        USER,
-    )?;
+    let mut prepared =
+        PreparedDatabase::prepare(DatabaseStorage::Directory(root.clone()), CatalogProfile::Standard, USER)?;
     let mut packed = Packed::new()?;
     packed.add(&root.join("pgdata"), Path::new(""))?;
     let (archive, count) = packed.finish()?;
-    let module = sha256(&fs::read(
-        prepared.runtime()?.runtime_root().join("bin/postgres"),
-    )?);
+    let module = sha256(&fs::read(prepared.runtime()?.runtime_root().join("bin/postgres"))?);
     prepared.release()?;
 
     let manifest = serde_json::to_vec(&json!({
@@ -169,8 +159,5 @@ impl Packed {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

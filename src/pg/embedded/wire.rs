@@ -162,12 +162,7 @@ impl Watch {
 /// An ErrorResponse of severity FATAL.
 pub(super) fn fatal(code: &str, message: &str) -> Vec<u8> {
     let mut fields = Vec::new();
-    for (kind, text) in [
-        (b'S', "FATAL"),
-        (b'V', "FATAL"),
-        (b'C', code),
-        (b'M', message),
-    ] {
+    for (kind, text) in [(b'S', "FATAL"), (b'V', "FATAL"), (b'C', code), (b'M', message)] {
         fields.push(kind);
         fields.extend(text.bytes().filter(|&byte| byte != 0));
         fields.push(0);
@@ -205,20 +200,11 @@ mod tests {
         let mut inbox = Inbox::default();
         let parse = [b"P".as_slice(), &8u32.to_be_bytes(), &[0; 4]].concat();
         let sync = [b"S".as_slice(), &4u32.to_be_bytes()].concat();
-        let all = [
-            parse.clone(),
-            sync.clone(),
-            query("select 1"),
-            parse.clone(),
-        ]
-        .concat();
+        let all = [parse.clone(), sync.clone(), query("select 1"), parse.clone()].concat();
         for byte in &all {
             assert!(inbox.read(&mut [*byte].as_slice()).expect("reads"));
         }
-        assert_eq!(
-            steps(&mut inbox),
-            [parse.len() + sync.len(), query("select 1").len()]
-        );
+        assert_eq!(steps(&mut inbox), [parse.len() + sync.len(), query("select 1").len()]);
         assert_eq!(inbox.take(), parse);
     }
 
@@ -236,8 +222,7 @@ mod tests {
         let error = [fatal("54001", "too deep"), query("nothing")].concat();
         for cut in 0..error.len() {
             let mut watch = Watch::default();
-            let seen = watch.sees("54001", &error[..cut]) as u32
-                + watch.sees("54001", &error[cut..]) as u32;
+            let seen = watch.sees("54001", &error[..cut]) as u32 + watch.sees("54001", &error[cut..]) as u32;
             assert_eq!(seen, 1, "cut at {cut}");
             assert!(!watch.sees("54001", &fatal("42501", "C54001")));
         }
