@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnection, PgDatabaseError};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
-use tenantproof::pg::embedded::{Embedded, extension_names};
+use tenantproof::pg::embedded::{ERRORS_PER_CONNECTION, Embedded, extension_names};
 
 async fn connect(server: &Embedded) -> PgConnection {
     server
@@ -353,6 +353,20 @@ async fn too_many_errors_end_the_connection_rather_than_lie() {
     assert!(errors > 50, "{errors}");
     let mut next = connect(&server).await;
     assert_eq!(code(&next.execute("SELECT 1/0").await.expect_err("fails")), "22012");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_parser_cannot_wear_a_session_out_unnoticed() {
+    let server = Embedded::start_with(&[]).await.expect("starts");
+    let mut connection = connect(&server).await;
+    for _ in 0..ERRORS_PER_CONNECTION / 5 {
+        assert_eq!(code(&connection.execute("SELEC").await.expect_err("fails")), "42601");
+    }
+    assert_eq!(
+        code(&connection.execute("SELEC").await.expect_err("is closed")),
+        "57P02"
+    );
     server.stop().await;
 }
 
