@@ -62,6 +62,9 @@ impl Failure {
 /// Parses the arguments, runs the subcommand, and prints what went wrong.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Some(code) = with_cache_folder() {
+        return code;
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -77,6 +80,27 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => fail(&failure),
     }
+}
+
+/// Where the home folder takes no cache, the embedded server is told of another folder through the environment, which a
+/// process cannot safely change for itself: it starts itself anew.
+#[cfg(feature = "embedded")]
+fn with_cache_folder() -> Option<ExitCode> {
+    use std::os::unix::process::CommandExt as _;
+    let (variable, folder) = crate::pg::embedded::cache_fallback()?;
+    let program = std::env::current_exe().ok()?;
+    let error = std::process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .env(variable, folder)
+        .exec();
+    Some(fail(&Failure::not_run(
+        anyhow::Error::new(error).context("start again with a cache folder of its own"),
+    )))
+}
+
+#[cfg(not(feature = "embedded"))]
+fn with_cache_folder() -> Option<ExitCode> {
+    None
 }
 
 async fn run(command: Command) -> Result<Exit, Failure> {

@@ -36,7 +36,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
         let accepted = snapshots::read(&args.dir).map_err(Failure::usage)?;
         let differences = snapshot::compare(&accepted, &current);
         let folder = args.dir.join(snapshots::FOLDER);
-        if args.accept || (!args.check && accepted.is_empty()) {
+        if args.accept {
             let written = snapshots::write(&args.dir, &current).map_err(Failure::usage)?;
             anstream::println!(
                 "{}: {} files written, {} unchanged, {} removed",

@@ -1,24 +1,26 @@
 //! A PostgreSQL inside the process: the crate oliphaunt-wasix, behind a unix socket.
 //!
-//! Owns the instance's thread, the socket and who may connect; [`cache`] owns where the runtime unpacks itself, [`seed`]
-//! the initialised cluster, [`wire`] the little protocol needed here. Leaves out everything about schemas and roles.
+//! Owns the instance's thread, the socket and who may connect; `cache` owns where the runtime unpacks itself, `seed`
+//! the initialised cluster, `wire` the little protocol needed here. Leaves out everything about schemas and roles.
 //! oliphaunt-wasix 0.3.2 has no socket server; its `session` module takes and gives protocol messages, which is enough.
 //!
 //! Measured with 0.3.2 on Debian 12, 2 cores, in a debug build with the optimised packages of Cargo.toml:
 //!
 //! - PostgreSQL 18.4 for wasm32, C.UTF-8, no ICU data. Works as any user, root too. Nothing is downloaded or compiled at
 //!   run time. glibc on x86_64 or aarch64, and macOS on aarch64, have machine code in the crate; others do not start.
-//! - Start: STARTS
-//!   An instance takes 45 MB beside 190 MB for all. Instances in one process do not know of each other.
-//! - Speed is that of a native server, but **errors** are dear: 4 to 8 ms each where libgcc is older than 13 (Debian 12,
-//!   less with fewer extensions), 0.3 to 0.6 ms with libgcc 14. An error caught by PL/pgSQL costs the same.
-//! - **Each error that reaches the client wears out the session** (about 1 kB of WebAssembly's stack, lost until the
-//!   backend ends): after [`ERRORS_PER_CONNECTION`] and more the connection is closed with 57P02, at any statement.
-//!   Connect again: 0.2 s, committed data stays. Errors caught by PL/pgSQL wear out nothing.
+//! - Start: 0.3 to 0.4 s; 1.2 to 1.6 s for the first of a process, 6 s for the first of a user, when the runtime is unpacked
+//!   to the cache (65 MB) and initdb runs. The data is in memory only. An instance takes 45 MB, beside 190 MB for all.
+//!   Instances of one process do not know of each other, and live in it at the same time.
+//! - 5,000 probes (a transaction of five statements in a message) and 3,000 policy mutants a second, but **errors are
+//!   dear**: 4 to 8 ms each where libgcc is older than 13, as on Debian 12 (the unwinder searches a list, which is shorter
+//!   with fewer extensions), 20 ms out of a trigger; 0.3 to 0.6 ms with libgcc 14. One caught by PL/pgSQL costs the same.
+//! - **Each error that reaches the client wears out the session**, which is why the connection is closed with 57P02 after
+//!   [`ERRORS_PER_CONNECTION`], or sooner if they came from deep down. Connect again: 0.3 s, committed data stays.
+//!   Errors caught by PL/pgSQL wear out nothing.
 //! - An endless recursion (500 levels of PL/pgSQL and more) and ROLLBACK in a procedure, at the next statement, kill the
 //!   backend: XX000, then the socket closes. Connect again here too. "infinite recursion detected in policy" is an error
 //!   as usual.
-//! - **Nothing interrupts a statement**: statement_timeout, lock_timeout, idle_in_transaction_session_timeout,
+//! - **Nothing interrupts a statement**: statement_timeout, idle_in_transaction_session_timeout,
 //!   pg_cancel_backend and pg_terminate_backend do nothing, and cancel requests are not answered.
 //!   [`Embedded::stop`] then leaves the thread behind.
 //! - SET ROLE, SET LOCAL ROLE, SET (LOCAL) SESSION AUTHORIZATION, savepoints, ROLLBACK TO, set_config, row security, MERGE,
@@ -33,6 +35,7 @@ use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -55,8 +58,16 @@ mod wire;
 
 const USER: &str = "postgres";
 const DATABASE: &str = "postgres";
-/// How many failing statements a connection surely bears; with more, it may be closed with 57P02 at any statement.
+/// How many errors a connection may meet, a syntax error counting five times: instead of the next, it is closed with
+/// 57P02.
+///
+/// Every error that reaches the client leaves up to 1.4 kB on WebAssembly's stack of 8 MB, and 5.7 kB out of the parser.
+/// Beyond the stack's end lie PostgreSQL's own data. Where other errors use it up sooner, `max_stack_depth` notices; the
+/// parser does not look at that.
 pub const ERRORS_PER_CONNECTION: usize = 5_000;
+
+/// What the parser and the scanner raise by themselves.
+const PARSER_ERRORS: &[&[u8]] = &[b"42601", b"0A000", b"22021", b"22025", b"42602", b"42622"];
 
 /// Names the socket, `.s.PGSQL.5432`; no TCP port is opened.
 const PORT: u16 = 5432;
@@ -109,8 +120,6 @@ const BUSY: (&str, &str) = (
     "the embedded PostgreSQL serves one connection at a time, and that is in use",
 );
 const STOPPED: (&str, &str) = ("57P01", "the embedded PostgreSQL was stopped");
-/// Every error that reaches the client leaves a little on WebAssembly's stack; where that is used up, the runtime would
-/// answer every statement with 54001, which is no answer to the statement.
 const WORN_OUT: &str = "the embedded PostgreSQL has met more errors than one connection to it can bear: connect again";
 
 /// Why no embedded PostgreSQL could be started.
@@ -397,11 +406,11 @@ fn run(
         while let Ok(client) = clients.recv() {
             cluster.attend(client, &mut backend);
             seat.change(Occupant::Leaver);
-            backend.take().map(put_away);
+            put_away(backend.take());
             seat.change(Occupant::Nobody);
         }
     }
-    backend.take().map(put_away);
+    put_away(backend.take());
     let _ = cluster.prepared.release();
 }
 
@@ -419,7 +428,7 @@ impl Cluster {
             login.database = database;
         }
         if login.database != DATABASE {
-            backend.take().map(put_away);
+            put_away(backend.take());
         }
         let served = match backend.take().map_or_else(|| self.open(login), Ok) {
             Ok(opened) => serve(backend.insert(opened), &mut client),
@@ -451,9 +460,11 @@ impl Cluster {
     }
 }
 
-fn put_away(mut backend: ProtocolSession) {
-    // One that died keeps what it holds, by its own design; what it had committed is replayed by the next.
-    let _ = backend.shutdown();
+fn put_away(backend: Option<ProtocolSession>) {
+    if let Some(mut backend) = backend {
+        // One that died keeps what it holds, by its own design; what it had committed is replayed by the next.
+        let _ = backend.shutdown();
+    }
 }
 
 fn serve(backend: &mut ProtocolSession, client: &mut Client) -> anyhow::Result<()> {
@@ -464,8 +475,12 @@ fn serve(backend: &mut ProtocolSession, client: &mut Client) -> anyhow::Result<(
     }
     // Otherwise a rolled back SET LOCAL SESSION AUTHORIZATION would leave the session with the lesser user.
     backend.send_buffered(&wire::query("SET SESSION AUTHORIZATION postgres"))?;
-    backend.attach_protocol_stream(Outlet::new(&client.stream)?)?;
-    let mut outlet = Outlet::new(&client.stream)?;
+    let mut outlet = Outlet {
+        stream: client.stream.try_clone()?,
+        watch: Watch::default(),
+        errors: Arc::default(),
+    };
+    backend.attach_protocol_stream(outlet.again()?)?;
     let mut inbox = Inbox::default();
     loop {
         match inbox.step()? {
@@ -490,14 +505,27 @@ fn serve(backend: &mut ProtocolSession, client: &mut Client) -> anyhow::Result<(
 struct Outlet {
     stream: UnixStream,
     watch: Watch,
+    errors: Arc<AtomicUsize>,
 }
 
 impl Outlet {
-    fn new(stream: &UnixStream) -> io::Result<Self> {
+    fn again(&self) -> io::Result<Self> {
+        let (stream, errors) = (self.stream.try_clone()?, Arc::clone(&self.errors));
         Ok(Self {
-            stream: stream.try_clone()?,
+            stream,
             watch: Watch::default(),
+            errors,
         })
+    }
+
+    /// Whether what the backend says can no longer be relied on. An endless recursion never comes to 54001: it meets the
+    /// end of [`STACK`]. So that is the answer of a session that has lost its stack to errors, to whatever it is asked.
+    fn is_worn_out(&mut self, bytes: &[u8]) -> bool {
+        let codes = self.watch.errors(bytes);
+        let weight = |code: &Vec<u8>| if PARSER_ERRORS.contains(&code.as_slice()) { 5 } else { 1 };
+        let now: usize = codes.iter().map(weight).sum();
+        let before = self.errors.fetch_add(now, Ordering::Relaxed);
+        before + now > ERRORS_PER_CONNECTION || codes.iter().any(|code| code == b"54001")
     }
 }
 
@@ -509,7 +537,7 @@ impl io::Read for Outlet {
 
 impl io::Write for Outlet {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.watch.sees("54001", bytes) {
+        if self.is_worn_out(bytes) {
             self.stream.write_all(&wire::fatal("57P02", WORN_OUT))?;
             self.stream.shutdown(Shutdown::Both)?;
             return Err(io::ErrorKind::BrokenPipe.into());

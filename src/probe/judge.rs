@@ -484,7 +484,10 @@ impl<'a> Judge<'a> {
                 vec![table.name.to_string()],
             ));
         }
-        if let Some(change) = planted.first() {
+        let named = |c: &&Change| c.is_new && (c.relation == holder || source_is(trial, relation, c.relation));
+        let asks_to_belong = changes.iter().filter(named).any(|c| trial.asks_to_belong(c));
+        let change = planted.iter().find(|c| named(c)).or(planted.first()).filter(|_| !asks_to_belong);
+        if let Some(change) = change {
             let table = trial.catalog.relation(change.relation).unwrap_or(relation);
             let sentence = format!(
                 "{} {}: {who} can {} a row that belongs to another tenant",
@@ -550,12 +553,14 @@ impl<'a> Judge<'a> {
         None
     }
 
-    /// What A newly sees after an accepted statement of its own: rows of B.
+    /// What A, or A's user in B's tenant, newly sees after an accepted statement of A's: rows of B.
+    #[expect(clippy::too_many_arguments, reason = "the act and the two looks around it")]
     pub fn seen_by_a(
         &self,
         subject: Subject,
         command: Command,
         act: &Act,
+        looker: &Binding,
         looked: &[Seen],
         before: &[Seen],
         queries: &[Query],
@@ -581,9 +586,8 @@ impl<'a> Judge<'a> {
                 self.trial.session.name,
                 relation.name
             );
-            let check = Check::SameView(&binding, named_columns(query));
-            let control = binding.clone();
-            let evidence = self.scene(&control, relation.oid, |scene| {
+            let check = Check::SameView(looker, named_columns(query));
+            let evidence = self.scene(&binding, relation.oid, |scene| {
                 scene.write(&sentence, &binding, act, &check)
             });
             return Some(self.hit(

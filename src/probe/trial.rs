@@ -99,6 +99,19 @@ impl<'a> Trial<'a> {
         Binding::new(self.session, &self.b.keys, ContextState::Bound)
     }
 
+    /// A's user asking for B's tenant, where a session names both: what a membership would open.
+    pub fn as_intruder(&self) -> Option<Binding> {
+        let names = |token: &str| self.session.settings.values().any(|t| t.contains(token));
+        if !names("{tenant}") || !(names("{user}") || names("{email}")) {
+            return None;
+        }
+        let keys = crate::world::Keys {
+            tenant: self.b.keys.tenant.clone(),
+            ..self.a.keys.clone()
+        };
+        Some(Binding::new(self.session, &keys, ContextState::Bound))
+    }
+
     /// Whose a row of world 1 is.
     pub fn owner(&self, table: u32, id: &RowId) -> Owner {
         let has = |sets: &BTreeMap<u32, BTreeSet<RowId>>| sets.get(&table).is_some_and(|s| s.contains(id));
@@ -131,11 +144,8 @@ impl<'a> Trial<'a> {
                     return false;
                 };
                 let tenants = self.tenant_values(table, &c.row);
-                // Asking to belong is no harm in itself: what the row opens is looked at.
-                if self.classes.is_membership(table) && self.names_user_of_a(table, &c.row) {
-                    return false;
-                }
-                !tenants.is_empty()
+                !self.asks_to_belong(c)
+                    && !tenants.is_empty()
                     && !tenants.contains(&self.a.keys.tenant)
                     && tenants.iter().any(|t| foreign_keys.contains(&t))
             })
@@ -179,6 +189,13 @@ impl<'a> Trial<'a> {
             .filter(|(c, _)| self.classes.class(table.oid, &c.name) == Some((Class::Tenant, Form::Whole)))
             .filter_map(|(_, v)| v.clone())
             .collect()
+    }
+
+    /// Whether a row is a membership of A's own user: no harm in itself, what it opens is looked at.
+    pub fn asks_to_belong(&self, change: &Change) -> bool {
+        self.catalog
+            .relation(change.relation)
+            .is_some_and(|t| self.classes.is_membership(t) && self.names_user_of_a(t, &change.row))
     }
 
     fn names_user_of_a(&self, table: &Relation, row: &[Option<String>]) -> bool {

@@ -170,6 +170,9 @@ fn findings(text: &mut String, report: &Report<'_>) {
         }
         let _ = writeln!(text, "  {GOOD}fix{GOOD:#} {}", finding.remedy);
     }
+    if shown.iter().any(|f| f.evidence.is_some()) {
+        let _ = writeln!(text, "  {DIM}each finding has a script that shows it: `--format json`, field `evidence`{DIM:#}");
+    }
     if shown.len() > MAX_FINDINGS {
         let _ = writeln!(text, "and {} more: see the JSON report", shown.len() - MAX_FINDINGS);
     }
@@ -206,13 +209,13 @@ fn tail(text: &mut String, report: &Report<'_>) {
     };
     let _ = writeln!(
         text,
-        "{style}{word}{style:#} {} held, {} violated, {} denied, {} vacuous; {} findings{accepted}; {} messages in {:.2} s, seed {}",
+        "{style}{word}{style:#} {} held, {} violated, {} denied, {} vacuous; {} {}{accepted}; {:.2} s, seed {}",
         cells.held,
         cells.violated,
         cells.denied,
         cells.vacuous,
         outcome.findings.len(),
-        outcome.statements,
+        if outcome.findings.len() == 1 { "finding" } else { "findings" },
         outcome.elapsed_ms as f64 / 1000.0,
         outcome.seed
     );

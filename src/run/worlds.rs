@@ -60,6 +60,7 @@ struct Record {
     again: Vec<Seen>,
     one: Vec<Seen>,
     victim: Vec<Seen>,
+    intruder: Vec<Seen>,
     unset_base: Vec<Seen>,
     unset: Vec<Seen>,
     empty: Vec<Seen>,
@@ -74,8 +75,8 @@ struct Tried {
     probe: WriteProbe,
     effect: Effect,
     without: Option<Effect>,
-    /// Which queries the looks asked.
-    asked: Vec<usize>,
+    /// Which queries the looks asked: as A, as B, and as A's user in B's tenant.
+    asked: [Vec<usize>; 3],
 }
 
 #[derive(Debug)]
@@ -344,41 +345,39 @@ async fn bound_writes(
 ) -> Result<(), ConnError> {
     let bound = trial.as_a(ContextState::Bound);
     let victim = trial.as_b();
+    let intruder = trial.as_intruder();
+    if let Some(intruder) = &intruder {
+        record.intruder = observe::observe(bench.conn, intruder, &record.queries).await?;
+    }
     for relation in writable(trial) {
         progress(&relation.name.to_string());
-        let asked = asked_after(trial, record, relation);
-        let again = pick(&record.queries, &asked);
+        let by_a = asked_after(trial, record, relation);
         // Where no column says whose a row is, what the victim sees says it.
         let holder = trial.holder(trial.catalog.relation(relation.oid).unwrap_or(relation));
-        let plain = trial.says_tenant(holder);
-        let of_victim: Vec<usize> = if plain {
+        let shows = |q: &Query| q.relation == relation.oid || q.relation == holder.oid;
+        let by_b: Vec<usize> = if trial.says_tenant(holder) {
             Vec::new()
         } else {
-            (0..record.queries.len())
-                .filter(|at| record.queries[*at].relation == relation.oid || record.queries[*at].relation == holder.oid)
-                .collect()
+            (0..record.queries.len()).filter(|at| shows(&record.queries[*at])).collect()
         };
-        let seen_by_victim = pick(&record.queries, &of_victim);
+        let by_intruder = if intruder.is_some() { by_a.clone() } else { Vec::new() };
+        let asked = [by_a, by_b, by_intruder];
+        let queries = asked.each_ref().map(|which| pick(&record.queries, which));
         for probe in write::probes(trial, relation) {
-            let looks = [
-                Look {
-                    binding: &bound,
-                    queries: &again,
-                },
-                Look {
-                    binding: &victim,
-                    queries: &seen_by_victim,
-                },
-            ];
+            let bindings = [&bound, &victim, intruder.as_ref().unwrap_or(&bound)];
+            let looks: Vec<Look<'_>> = bindings
+                .into_iter()
+                .zip(&queries)
+                .map(|(binding, queries)| Look { binding, queries })
+                .collect();
             let effect = bench.attempt(&bound, &probe.act, &[], &looks).await?;
-            let asked = asked.iter().chain(&of_victim).copied().collect();
             record.writes.push(Tried {
                 relation: relation.oid,
                 state: ContextState::Bound,
                 probe,
                 effect,
                 without: None,
-                asked,
+                asked: asked.clone(),
             });
         }
     }
@@ -411,7 +410,7 @@ async fn stateless_writes(
                     probe,
                     effect,
                     without: None,
-                    asked: Vec::new(),
+                    asked: Default::default(),
                 });
             }
         }
@@ -598,25 +597,24 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
             if let Some(without) = &one.without {
                 hits.extend(judge.outcome(relation, &one.probe, without, &one.effect));
             }
-            let queries = pick(&record.queries, &one.asked);
-            let gained = one.effect.looked.first().map_or(0, Vec::len);
-            if let Some(looked) = one.effect.looked.first() {
-                let before = pick(&record.one, &one.asked[..gained]);
-                hits.extend(judge.seen_by_a(
-                    Subject::of(relation),
-                    *command,
-                    &one.probe.act,
-                    looked,
-                    &before,
-                    &queries[..gained],
-                ));
+            let looked = |which: usize| one.effect.looked.get(which).filter(|seen| !seen.is_empty());
+            let asked = |which: usize| pick(&record.queries, &one.asked[which]);
+            let act = &one.probe.act;
+            if let Some(seen) = looked(0) {
+                let before = pick(&record.one, &one.asked[0]);
+                let bound = trial.as_a(ContextState::Bound);
+                hits.extend(judge.seen_by_a(Subject::of(relation), *command, act, &bound, seen, &before, &asked(0)));
+            }
+            if let (Some(seen), Some(intruder)) = (looked(2), trial.as_intruder()) {
+                let before = pick(&record.intruder, &one.asked[2]);
+                hits.extend(judge.seen_by_a(Subject::of(relation), *command, act, &intruder, seen, &before, &asked(2)));
             }
             let is_own = matches!(one.probe.purpose, Purpose::Own)
                 || one.probe.command != Command::Insert
                     && !matches!(one.probe.purpose, Purpose::Adopt(_) | Purpose::Move);
-            if let Some(looked) = one.effect.looked.get(1).filter(|_| !is_own) {
-                let before = pick(&record.victim, &one.asked[gained..]);
-                hits.extend(judge.seen_by_b(relation, &one.probe, looked, &before, &queries[gained..]));
+            if let Some(seen) = looked(1).filter(|_| !is_own) {
+                let before = pick(&record.victim, &one.asked[1]);
+                hits.extend(judge.seen_by_b(relation, &one.probe, seen, &before, &asked(1)));
             }
         }
         let own_work = |t: &&&Tried| match t.probe.purpose {
@@ -738,6 +736,7 @@ fn judge_calls(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: &
                     Subject::of_function(function),
                     Command::Execute,
                     &act,
+                    &trial.as_a(ContextState::Bound),
                     looked,
                     &record.one,
                     &queries,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnection, PgDatabaseError};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, Row};
-use tenantproof::pg::embedded::{Embedded, extension_names};
+use tenantproof::pg::embedded::{ERRORS_PER_CONNECTION, Embedded, extension_names};
 
 async fn connect(server: &Embedded) -> PgConnection {
     server
@@ -53,11 +53,7 @@ async fn row_security_judges_a_role_within_savepoints() {
         .await
         .expect("sets the role");
     assert_eq!(
-        text(
-            &mut transaction,
-            "SELECT string_agg(id::text, ',') FROM note"
-        )
-        .await,
+        text(&mut transaction, "SELECT string_agg(id::text, ',') FROM note").await,
         "1"
     );
     let refused = transaction
@@ -75,10 +71,7 @@ async fn row_security_judges_a_role_within_savepoints() {
         .expect("prepares and reads");
     assert_eq!(ids, [1]);
     transaction.rollback().await.expect("rolls back");
-    assert_eq!(
-        text(&mut connection, "SELECT current_user::text").await,
-        "postgres"
-    );
+    assert_eq!(text(&mut connection, "SELECT current_user::text").await, "postgres");
     server.stop().await;
 }
 
@@ -86,39 +79,24 @@ async fn row_security_judges_a_role_within_savepoints() {
 async fn session_authorization_is_left_as_on_a_native_server() {
     let server = Embedded::start().await.expect("starts");
     let mut connection = connect(&server).await;
-    connection
-        .execute("CREATE ROLE app")
-        .await
-        .expect("creates");
+    connection.execute("CREATE ROLE app").await.expect("creates");
     connection
         .execute("BEGIN; SET LOCAL SESSION AUTHORIZATION app")
         .await
         .expect("sets");
-    assert_eq!(
-        text(&mut connection, "SELECT session_user::text").await,
-        "app"
-    );
+    assert_eq!(text(&mut connection, "SELECT session_user::text").await, "app");
     assert!(
         connection.execute("SET ROLE postgres").await.is_err(),
         "as after a real login"
     );
     connection.execute("ROLLBACK").await.expect("rolls back");
-    assert_eq!(
-        text(&mut connection, "SELECT session_user::text").await,
-        "postgres"
-    );
-    connection
-        .execute("SET SESSION AUTHORIZATION app")
-        .await
-        .expect("sets");
+    assert_eq!(text(&mut connection, "SELECT session_user::text").await, "postgres");
+    connection.execute("SET SESSION AUTHORIZATION app").await.expect("sets");
     connection
         .execute("SET SESSION AUTHORIZATION postgres")
         .await
         .expect("comes back");
-    assert_eq!(
-        text(&mut connection, "SELECT session_user::text").await,
-        "postgres"
-    );
+    assert_eq!(text(&mut connection, "SELECT session_user::text").await, "postgres");
     server.stop().await;
 }
 
@@ -140,24 +118,14 @@ async fn copy_in_is_followed_by_ordinary_statements() {
                 .await
                 .expect("sends");
         }
-        assert_eq!(
-            copy.finish().await.expect("ends the copy"),
-            1000,
-            "round {round}"
-        );
+        assert_eq!(copy.finish().await.expect("ends the copy"), 1000, "round {round}");
     }
     let mut wrong = connection
         .copy_in_raw("COPY t FROM STDIN")
         .await
         .expect("starts a copy");
-    wrong
-        .send(b"no number\tx\n".as_slice())
-        .await
-        .expect("sends");
-    assert_eq!(
-        code(&wrong.finish().await.expect_err("not an int")),
-        "22P02"
-    );
+    wrong.send(b"no number\tx\n".as_slice()).await.expect("sends");
+    assert_eq!(code(&wrong.finish().await.expect_err("not an int")), "22P02");
     let aborted = connection
         .copy_in_raw("COPY t FROM STDIN")
         .await
@@ -198,17 +166,10 @@ async fn second_connection_is_refused_at_once() {
     let server = Embedded::start().await.expect("starts");
     let mut first = connect(&server).await;
     let asked = Instant::now();
-    let refused = server
-        .connect_options()
-        .connect()
-        .await
-        .expect_err("refused");
+    let refused = server.connect_options().connect().await.expect_err("refused");
     assert!(asked.elapsed() < Duration::from_secs(1));
     assert_eq!(code(&refused), "53300");
-    assert!(
-        refused.to_string().contains("serves one connection"),
-        "{refused}"
-    );
+    assert!(refused.to_string().contains("serves one connection"), "{refused}");
     assert_eq!(text(&mut first, "SELECT 'still here'").await, "still here");
 
     first.close().await.expect("closes");
@@ -223,16 +184,10 @@ async fn next_connection_finds_the_data_and_none_of_the_settings() {
         .execute("CREATE TABLE kept (i int); CREATE TEMP TABLE gone (i int); SET app.tenant = 'a'; CREATE ROLE app")
         .await
         .expect("creates");
-    first
-        .execute("BEGIN; SET LOCAL ROLE app")
-        .await
-        .expect("begins");
+    first.execute("BEGIN; SET LOCAL ROLE app").await.expect("begins");
     drop(first);
     let mut second = connect(&server).await;
-    assert_eq!(
-        text(&mut second, "SELECT current_user::text").await,
-        "postgres"
-    );
+    assert_eq!(text(&mut second, "SELECT current_user::text").await, "postgres");
     let state = "SELECT (current_setting('app.tenant', true) IS NULL)::text
         || (to_regclass('kept') IS NOT NULL)::text || (to_regclass('gone') IS NULL)::text";
     assert_eq!(text(&mut second, state).await, "truetruetrue");
@@ -271,10 +226,7 @@ async fn only_the_superuser_is_let_in_and_to_any_database() {
         .connect()
         .await
         .expect("is let in");
-    assert_eq!(
-        text(&mut other, "SELECT current_database()::text").await,
-        "other"
-    );
+    assert_eq!(text(&mut other, "SELECT current_database()::text").await, "other");
     server.stop().await;
 }
 
@@ -309,11 +261,7 @@ async fn disconnecting_within_a_transaction_ends_the_instance() {
     drop(connection);
     let asked = Instant::now();
     server.stop().await;
-    assert!(
-        asked.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        asked.elapsed()
-    );
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
 }
 
 #[tokio::test]
@@ -333,23 +281,14 @@ async fn disconnecting_within_a_copy_ends_the_instance() {
     drop(connection);
     let asked = Instant::now();
     server.stop().await;
-    assert!(
-        asked.elapsed() < Duration::from_secs(1),
-        "{:?}",
-        asked.elapsed()
-    );
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
 }
 
 #[tokio::test]
 async fn stop_removes_the_socket_and_hangs_up() {
     let server = Embedded::start().await.expect("starts");
-    let folder = server
-        .connect_options()
-        .get_socket()
-        .cloned()
-        .expect("has a socket");
-    let mode =
-        std::os::unix::fs::PermissionsExt::mode(&folder.metadata().expect("exists").permissions());
+    let folder = server.connect_options().get_socket().cloned().expect("has a socket");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&folder.metadata().expect("exists").permissions());
     assert_eq!(mode & 0o777, 0o700);
     let mut connection = connect(&server).await;
     server.stop().await;
@@ -370,15 +309,8 @@ async fn stop_does_not_wait_for_an_endless_statement() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     let asked = Instant::now();
     server.stop().await;
-    assert!(
-        asked.elapsed() < Duration::from_secs(3),
-        "{:?}",
-        asked.elapsed()
-    );
-    assert!(
-        endless.await.expect("runs").is_err(),
-        "the client was hung up on"
-    );
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    assert!(endless.await.expect("runs").is_err(), "the client was hung up on");
 }
 
 #[tokio::test]
@@ -392,11 +324,7 @@ async fn endless_recursion_ends_the_connection_and_keeps_the_data() {
         )
         .await
         .expect("creates");
-    let died = tokio::time::timeout(
-        Duration::from_secs(20),
-        connection.execute("SELECT recurse(1)"),
-    )
-    .await;
+    let died = tokio::time::timeout(Duration::from_secs(20), connection.execute("SELECT recurse(1)")).await;
     assert_eq!(code(&died.expect("in time").expect_err("dies")), "XX000");
     assert!(connection.execute("SELECT 1").await.is_err(), "hung up");
     let mut next = connect(&server).await;
@@ -412,10 +340,7 @@ async fn too_many_errors_end_the_connection_rather_than_lie() {
     let server = Embedded::start().await.expect("starts");
     let mut connection = connect(&server).await;
     // So that it comes to that sooner.
-    connection
-        .execute("SET max_stack_depth = '200kB'")
-        .await
-        .expect("sets");
+    connection.execute("SET max_stack_depth = '200kB'").await.expect("sets");
     let mut errors = 0;
     loop {
         let error = connection.execute("SELECT 1/0").await.expect_err("fails");
@@ -427,9 +352,20 @@ async fn too_many_errors_end_the_connection_rather_than_lie() {
     }
     assert!(errors > 50, "{errors}");
     let mut next = connect(&server).await;
+    assert_eq!(code(&next.execute("SELECT 1/0").await.expect_err("fails")), "22012");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_parser_cannot_wear_a_session_out_unnoticed() {
+    let server = Embedded::start_with(&[]).await.expect("starts");
+    let mut connection = connect(&server).await;
+    for _ in 0..ERRORS_PER_CONNECTION / 5 {
+        assert_eq!(code(&connection.execute("SELEC").await.expect_err("fails")), "42601");
+    }
     assert_eq!(
-        code(&next.execute("SELECT 1/0").await.expect_err("fails")),
-        "22012"
+        code(&connection.execute("SELEC").await.expect_err("is closed")),
+        "57P02"
     );
     server.stop().await;
 }
@@ -458,27 +394,15 @@ async fn the_common_extensions_can_be_created() {
             .expect(name);
     }
     assert_eq!(
-        text(
-            &mut connection,
-            "SELECT ('[1,2]'::vector <-> '[1,3]')::text"
-        )
-        .await,
+        text(&mut connection, "SELECT ('[1,2]'::vector <-> '[1,3]')::text").await,
         "1"
     );
     assert_eq!(
-        text(
-            &mut connection,
-            "SELECT length(uuid_generate_v4()::text)::text"
-        )
-        .await,
+        text(&mut connection, "SELECT length(uuid_generate_v4()::text)::text").await,
         "36"
     );
     assert_eq!(
-        text(
-            &mut connection,
-            "SELECT left(crypt('a', gen_salt('bf', 4)), 3)"
-        )
-        .await,
+        text(&mut connection, "SELECT left(crypt('a', gen_salt('bf', 4)), 3)").await,
         "$2a"
     );
     server.stop().await;
@@ -490,10 +414,7 @@ async fn only_the_wanted_extensions_are_at_hand() {
         .await
         .expect("starts");
     let mut connection = connect(&server).await;
-    connection
-        .execute("CREATE EXTENSION citext")
-        .await
-        .expect("creates");
+    connection.execute("CREATE EXTENSION citext").await.expect("creates");
     assert_eq!(
         code(
             &connection

@@ -111,7 +111,7 @@ impl Inbox {
     }
 }
 
-/// Looks at what the backend sends, in whatever pieces it comes, for errors of one kind.
+/// Looks at what the backend sends, in whatever pieces it comes, for errors.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     /// The kind and length of the message at hand, as far as they have come.
@@ -123,19 +123,19 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Whether the bytes complete an ErrorResponse with this SQLSTATE.
-    pub(super) fn sees(&mut self, code: &str, mut bytes: &[u8]) -> bool {
-        let mut seen = false;
+    /// The SQLSTATE of each ErrorResponse that the bytes complete.
+    pub(super) fn errors(&mut self, mut bytes: &[u8]) -> Vec<Vec<u8>> {
+        let mut codes = Vec::new();
         loop {
             if self.rest == 0 {
                 let missing = (5 - self.header.len()).min(bytes.len());
                 self.header.extend_from_slice(&bytes[..missing]);
                 bytes = &bytes[missing..];
                 let [_, length @ ..] = self.header.as_slice() else {
-                    return seen;
+                    return codes;
                 };
                 let Ok(length) = <[u8; 4]>::try_from(length) else {
-                    return seen;
+                    return codes;
                 };
                 self.rest = (u32::from_be_bytes(length) as usize).saturating_sub(4);
             }
@@ -147,12 +147,17 @@ impl Watch {
                 self.error.extend_from_slice(body);
             }
             if self.rest > 0 {
-                return seen;
+                return codes;
             }
             self.header.clear();
             if is_error {
                 let mut fields = self.error.split(|&byte| byte == 0);
-                seen |= fields.any(|field| field.strip_prefix(b"C") == Some(code.as_bytes()));
+                codes.push(
+                    fields
+                        .find_map(|field| field.strip_prefix(b"C"))
+                        .unwrap_or_default()
+                        .to_vec(),
+                );
                 self.error.clear();
             }
         }
@@ -219,12 +224,11 @@ mod tests {
 
     #[test]
     fn errors_are_seen_across_any_cut() {
-        let error = [fatal("54001", "too deep"), query("nothing")].concat();
-        for cut in 0..error.len() {
+        let bytes = [fatal("54001", "C42501"), query("nothing"), fatal("42501", "no")].concat();
+        for cut in 0..=bytes.len() {
             let mut watch = Watch::default();
-            let seen = watch.sees("54001", &error[..cut]) as u32 + watch.sees("54001", &error[cut..]) as u32;
-            assert_eq!(seen, 1, "cut at {cut}");
-            assert!(!watch.sees("54001", &fatal("42501", "C54001")));
+            let seen = [watch.errors(&bytes[..cut]), watch.errors(&bytes[cut..])].concat();
+            assert_eq!(seen, [b"54001", b"42501"], "cut at {cut}");
         }
     }
 
