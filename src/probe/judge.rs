@@ -414,7 +414,9 @@ impl<'a> Judge<'a> {
             probe.act.prepare.is_empty() || c.relation == holder || source_is(trial, relation, c.relation)
         };
         let changes: Vec<Change> = effect.changes.iter().filter(mine).cloned().collect();
-        let foreign = trial.hits(&changes, Owner::Foreign);
+        // A membership of A's own user is A's to end, whatever tenant it names.
+        let mut foreign = trial.hits(&changes, Owner::Foreign);
+        foreign.retain(|c| !trial.asks_to_belong(c));
         let common = trial.hits(&changes, Owner::Common);
         let own = trial.hits(&changes, Owner::Own);
         let planted = trial.planted(&changes);

@@ -154,10 +154,27 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
     let mut seen: Vec<&Values> = vec![&own];
     for row in &planted {
         if !seen.contains(&row) {
-            push(Purpose::Plant, row, false);
+            let act = Act {
+                prepare: ended_membership(trial, table, row),
+                ..Act::of(insert(relation, row))
+            };
+            probes.push(WriteProbe {
+                command: Command::Insert,
+                purpose: Purpose::Plant,
+                act,
+                compare: false,
+            });
             seen.push(row);
         }
     }
+    let mut push = |purpose: Purpose, row: &Values, compare: bool| {
+        probes.push(WriteProbe {
+            command: Command::Insert,
+            purpose,
+            act: Act::of(insert(relation, row)),
+            compare,
+        });
+    };
     // The key of a row that is B's, on a row that is otherwise A's.
     for key in &table.keys {
         let Some(theirs) = trial.b.base(table.oid) else {
@@ -217,6 +234,23 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
             compare: false,
         });
     }
+}
+
+/// Takes away an ended membership of A's user that stands where a new one is to be tried.
+fn ended_membership(trial: &Trial<'_>, table: &Relation, row: &Values) -> Vec<String> {
+    let user = named(trial, table, Class::User, &row.keys().cloned().collect::<Vec<_>>());
+    let names_a = user.iter().any(|(c, _)| row.get(c).cloned().flatten().as_ref() == Some(&trial.a.keys.user));
+    if !names_a || !trial.classes.is_membership(table) {
+        return Vec::new();
+    }
+    let key: Vec<String> = table
+        .columns
+        .iter()
+        .filter(|c| trial.classes.class(table.oid, &c.name).is_some())
+        .filter_map(|c| Some((c, row.get(&c.name)?.as_ref()?)))
+        .map(|(c, v)| format!("{} = {}", quote::ident(&c.name), quote::literal(v)))
+        .collect();
+    vec![format!("DELETE FROM {} WHERE {}", table.name, key.join(" AND "))]
 }
 
 fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &mut Vec<WriteProbe>) {
