@@ -8,6 +8,7 @@ use super::state::{Change, State};
 use crate::model::{Catalog, Relation};
 use crate::pg::conn::{Conn, ConnError, DbError, Rows};
 use crate::sql::quote;
+use crate::world::Classes;
 
 /// What an attempt did.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +39,8 @@ pub struct Look<'a> {
     pub binding: &'a Binding,
     /// At what.
     pub queries: &'a [Query],
+    /// Only where the statement changed rows that decide what others show.
+    pub where_decided: bool,
 }
 
 /// A statement to try.
@@ -68,6 +71,8 @@ pub struct Bench<'a> {
     pub conn: &'a mut Conn,
     /// The catalog.
     pub catalog: &'a Catalog,
+    /// What columns and tables mean.
+    pub classes: &'a Classes,
     /// What the tables hold now.
     pub baseline: State,
     counters: BTreeMap<u32, i64>,
@@ -75,10 +80,16 @@ pub struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     /// A bench over the world as it is now.
-    pub async fn new(conn: &'a mut Conn, catalog: &'a Catalog, baseline: State) -> Result<Self, ConnError> {
+    pub async fn new(
+        conn: &'a mut Conn,
+        catalog: &'a Catalog,
+        classes: &'a Classes,
+        baseline: State,
+    ) -> Result<Self, ConnError> {
         let mut bench = Self {
             conn,
             catalog,
+            classes,
             baseline,
             counters: BTreeMap::new(),
         };
@@ -135,12 +146,19 @@ impl<'a> Bench<'a> {
                 let now = State::read(self.conn, &tables).await?;
                 effect.changes = self.baseline.changes(&now);
             }
-            // A statement that changed nothing opened nothing.
-            let looks = if effect.changes.is_empty() { &[] } else { looks };
+            // A statement that changed nothing that decides access opened nothing.
+            let decided = effect.changes.iter().any(|c| self.classes.is_authority(c.relation));
             for look in looks {
-                effect
-                    .looked
-                    .push(observe::observe(self.conn, look.binding, look.queries).await?);
+                let is_due = if look.where_decided {
+                    decided
+                } else {
+                    !effect.changes.is_empty()
+                };
+                effect.looked.push(if is_due {
+                    observe::observe(self.conn, look.binding, look.queries).await?
+                } else {
+                    Vec::new()
+                });
             }
         }
         self.conn.query(&format!("ROLLBACK TO SAVEPOINT tp_attempt; SET LOCAL SESSION AUTHORIZATION {superuser}; RELEASE SAVEPOINT tp_attempt")).await?;

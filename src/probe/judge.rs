@@ -488,7 +488,11 @@ impl<'a> Judge<'a> {
         }
         let named = |c: &&Change| c.is_new && (c.relation == holder || source_is(trial, relation, c.relation));
         let asks_to_belong = changes.iter().filter(named).any(|c| trial.asks_to_belong(c));
-        let change = planted.iter().find(|c| named(c)).or(planted.first()).filter(|_| !asks_to_belong);
+        let change = planted
+            .iter()
+            .find(|c| named(c))
+            .or(planted.first())
+            .filter(|_| !asks_to_belong);
         if let Some(change) = change {
             let table = trial.catalog.relation(change.relation).unwrap_or(relation);
             let sentence = format!(

@@ -239,7 +239,9 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
 /// Takes away an ended membership of A's user that stands where a new one is to be tried.
 fn ended_membership(trial: &Trial<'_>, table: &Relation, row: &Values) -> Vec<String> {
     let user = named(trial, table, Class::User, &row.keys().cloned().collect::<Vec<_>>());
-    let names_a = user.iter().any(|(c, _)| row.get(c).cloned().flatten().as_ref() == Some(&trial.a.keys.user));
+    let names_a = user
+        .iter()
+        .any(|(c, _)| row.get(c).cloned().flatten().as_ref() == Some(&trial.a.keys.user));
     if !names_a || !trial.classes.is_membership(table) {
         return Vec::new();
     }

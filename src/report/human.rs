@@ -171,7 +171,10 @@ fn findings(text: &mut String, report: &Report<'_>) {
         let _ = writeln!(text, "  {GOOD}fix{GOOD:#} {}", finding.remedy);
     }
     if shown.iter().any(|f| f.evidence.is_some()) {
-        let _ = writeln!(text, "  {DIM}each finding has a script that shows it: `--format json`, field `evidence`{DIM:#}");
+        let _ = writeln!(
+            text,
+            "  {DIM}each finding has a script that shows it: `--format json`, field `evidence`{DIM:#}"
+        );
     }
     if shown.len() > MAX_FINDINGS {
         let _ = writeln!(text, "and {} more: see the JSON report", shown.len() - MAX_FINDINGS);
@@ -215,7 +218,11 @@ fn tail(text: &mut String, report: &Report<'_>) {
         cells.denied,
         cells.vacuous,
         outcome.findings.len(),
-        if outcome.findings.len() == 1 { "finding" } else { "findings" },
+        if outcome.findings.len() == 1 {
+            "finding"
+        } else {
+            "findings"
+        },
         outcome.elapsed_ms as f64 / 1000.0,
         outcome.seed
     );

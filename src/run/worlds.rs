@@ -198,7 +198,7 @@ async fn run_in_transaction(
     for (trial, record) in trials.iter().zip(&mut records) {
         record.unset = observe::observe(conn, &trial.as_a(ContextState::Unset), &record.queries).await?;
         if full {
-            let mut bench = Bench::new(conn, catalog, worlds.one.clone()).await?;
+            let mut bench = Bench::new(conn, catalog, classes, worlds.one.clone()).await?;
             stateless_writes(&mut bench, trial, ContextState::Unset, record).await?;
         }
     }
@@ -210,7 +210,7 @@ async fn run_in_transaction(
         record.one = observe::observe(conn, &trial.as_a(ContextState::Bound), &record.queries).await?;
         if full {
             record.victim = observe::observe(conn, &trial.as_b(), &record.queries).await?;
-            let mut bench = Bench::new(conn, catalog, worlds.one.clone()).await?;
+            let mut bench = Bench::new(conn, catalog, classes, worlds.one.clone()).await?;
             bound_writes(&mut bench, trial, record, progress).await?;
             calls(&mut bench, trial, record, progress).await?;
         }
@@ -219,7 +219,7 @@ async fn run_in_transaction(
         if has_identity(trial.session) && !identity_settings(trial.session).is_empty() {
             record.empty = observe::observe(conn, &trial.as_a(ContextState::Empty), &record.queries).await?;
             if full {
-                let mut bench = Bench::new(conn, catalog, worlds.one.clone()).await?;
+                let mut bench = Bench::new(conn, catalog, classes, worlds.one.clone()).await?;
                 stateless_writes(&mut bench, trial, ContextState::Empty, record).await?;
             }
         }
@@ -235,7 +235,7 @@ async fn run_in_transaction(
         record.zero = observe::observe(conn, &bound, &record.queries).await?;
         record.again = observe::observe(conn, &bound, &record.queries).await?;
         if full {
-            let mut bench = Bench::new(conn, catalog, worlds.zero.clone()).await?;
+            let mut bench = Bench::new(conn, catalog, classes, worlds.zero.clone()).await?;
             replay(&mut bench, trial, record).await?;
         }
     }
@@ -358,7 +358,9 @@ async fn bound_writes(
         let by_b: Vec<usize> = if trial.says_tenant(holder) {
             Vec::new()
         } else {
-            (0..record.queries.len()).filter(|at| shows(&record.queries[*at])).collect()
+            (0..record.queries.len())
+                .filter(|at| shows(&record.queries[*at]))
+                .collect()
         };
         let by_intruder = if intruder.is_some() { by_a.clone() } else { Vec::new() };
         let asked = [by_a, by_b, by_intruder];
@@ -368,7 +370,12 @@ async fn bound_writes(
             let looks: Vec<Look<'_>> = bindings
                 .into_iter()
                 .zip(&queries)
-                .map(|(binding, queries)| Look { binding, queries })
+                .enumerate()
+                .map(|(at, (binding, queries))| Look {
+                    binding,
+                    queries,
+                    where_decided: at != 1,
+                })
                 .collect();
             let effect = bench.attempt(&bound, &probe.act, &[], &looks).await?;
             record.writes.push(Tried {
@@ -450,6 +457,7 @@ async fn calls(
             let looks = [Look {
                 binding: &bound,
                 queries: &again,
+                where_decided: true,
             }];
             let one = bench
                 .attempt(
@@ -607,7 +615,15 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
             }
             if let (Some(seen), Some(intruder)) = (looked(2), trial.as_intruder()) {
                 let before = pick(&record.intruder, &one.asked[2]);
-                hits.extend(judge.seen_by_a(Subject::of(relation), *command, act, &intruder, seen, &before, &asked(2)));
+                hits.extend(judge.seen_by_a(
+                    Subject::of(relation),
+                    *command,
+                    act,
+                    &intruder,
+                    seen,
+                    &before,
+                    &asked(2),
+                ));
             }
             let is_own = matches!(one.probe.purpose, Purpose::Own)
                 || one.probe.command != Command::Insert

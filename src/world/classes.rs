@@ -299,6 +299,7 @@ impl<'a> Inference<'a> {
             self.read(&facts, None);
             self.row_of.clear();
         }
+        self.find_authorities();
         self.spread_classes();
         self.read_setting_names();
         self.adopt_membership_columns();
@@ -405,12 +406,6 @@ impl<'a> Inference<'a> {
         for comparison in &facts.comparisons {
             self.read_comparison(comparison, relation);
         }
-        let read = facts
-            .relations
-            .iter()
-            .filter_map(|name| self.catalog.find_relation(name.schema.as_deref(), &name.name))
-            .map(|r| r.oid);
-        self.found.authorities.extend(read);
     }
 
     fn read_check(&mut self, facts: &Facts, relation: &Relation) {
@@ -582,6 +577,40 @@ impl<'a> Inference<'a> {
             let group = self.equal.find(column.clone());
             if let Some(class) = by_group.get(&group) {
                 self.found.classes.entry(column).or_insert((*class, Form::Whole));
+            }
+        }
+    }
+
+    /// Relations that policies, and views with the rights of their owner, read, themselves or through functions.
+    fn find_authorities(&mut self) {
+        let catalog = self.catalog;
+        let mut waiting: Vec<Facts> = Vec::new();
+        for relation in &catalog.relations {
+            let conditions = relation
+                .policies
+                .iter()
+                .flat_map(|p| [p.using.as_deref(), p.check.as_deref()])
+                .flatten();
+            waiting.extend(conditions.map(expr::of_expression));
+            if let Some(definition) = relation
+                .definition
+                .as_deref()
+                .filter(|_| !relation.is_security_invoker())
+            {
+                waiting.push(expr::of_query(definition));
+            }
+        }
+        let mut called: BTreeSet<u32> = BTreeSet::new();
+        while let Some(facts) = waiting.pop() {
+            let named = facts.relations.iter();
+            let read = named.filter_map(|r| catalog.find_relation(r.schema.as_deref(), &r.name));
+            self.found.authorities.extend(read.map(|r| r.oid));
+            for call in &facts.calls {
+                for function in catalog.find_functions(call.schema.as_deref(), &call.name) {
+                    if called.insert(function.oid) {
+                        waiting.push(of_body(function));
+                    }
+                }
             }
         }
     }

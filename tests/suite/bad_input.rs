@@ -27,9 +27,21 @@ fn folder() -> tempfile::TempDir {
     std::fs::write(folder.path().join("migrations/1_good.sql"), good).expect("written");
     let bad = format!("{}CREATE TABEL public.bad (id int);\n", "-- a line\n".repeat(39));
     std::fs::write(folder.path().join("migrations/2_bad.sql"), bad).expect("written");
-    std::fs::write(folder.path().join("extension.sql"), "CREATE EXTENSION no_such_extension;\n").expect("written");
-    std::fs::write(folder.path().join("unknown.toml"), "[tenancy]\ncolums = [\"tenant_id\"]\n").expect("written");
-    std::fs::write(folder.path().join("role.toml"), "[[session]]\nname = \"m\"\nrole = \"nobody_here\"\nsettings = { \"app.t\" = \"{tenant}\" }\n").expect("written");
+    std::fs::write(
+        folder.path().join("extension.sql"),
+        "CREATE EXTENSION no_such_extension;\n",
+    )
+    .expect("written");
+    std::fs::write(
+        folder.path().join("unknown.toml"),
+        "[tenancy]\ncolums = [\"tenant_id\"]\n",
+    )
+    .expect("written");
+    std::fs::write(
+        folder.path().join("role.toml"),
+        "[[session]]\nname = \"m\"\nrole = \"nobody_here\"\nsettings = { \"app.t\" = \"{tenant}\" }\n",
+    )
+    .expect("written");
     folder
 }
 
@@ -49,7 +61,10 @@ fn folder() -> tempfile::TempDir {
 fn bad_input_gets_one_clear_message(#[case] exit: i32, #[case] arguments: &[&str]) {
     let folder = folder();
     let server = if local_is_there() { "local" } else { "embedded" };
-    let arguments: Vec<&str> = arguments.iter().map(|a| if *a == "SERVER" { server } else { a }).collect();
+    let arguments: Vec<&str> = arguments
+        .iter()
+        .map(|a| if *a == "SERVER" { server } else { a })
+        .collect();
     let (code, text) = run(folder.path(), &arguments);
     assert_eq!(code, exit, "{text}");
     let mut settings = insta::Settings::clone_current();
@@ -58,7 +73,13 @@ fn bad_input_gets_one_clear_message(#[case] exit: i32, #[case] arguments: &[&str
     // Paths of the server's installation differ from machine to machine.
     settings.add_filter(r#""[^"]*/extension/"#, "\"DIR/extension/");
     settings.add_filter(r"Could not open extension control file [^\n]*", "(the server's file)");
-    let name = std::thread::current().name().unwrap_or("case").rsplit("::").next().unwrap_or("case").to_owned();
+    let name = std::thread::current()
+        .name()
+        .unwrap_or("case")
+        .rsplit("::")
+        .next()
+        .unwrap_or("case")
+        .to_owned();
     settings.bind(|| insta::assert_snapshot!(format!("bad-input-{name}"), text));
 }
 
@@ -71,10 +92,15 @@ fn local_is_there() -> bool {
 fn the_readme_lists_the_exit_codes() {
     let readme = std::fs::read_to_string(crate::bench::path("README.md")).expect("the README is there");
     let source = std::fs::read_to_string(crate::bench::path("src/cli/exit.rs")).expect("the source is there");
-    let codes = source.lines().filter_map(|l| l.trim().trim_end_matches(',').rsplit_once(" = "));
+    let codes = source
+        .lines()
+        .filter_map(|l| l.trim().trim_end_matches(',').rsplit_once(" = "));
     let mut count = 0;
     for (_, code) in codes {
-        assert!(readme.lines().any(|l| l.starts_with(&format!("| {code} |"))), "exit {code} is in the README's table");
+        assert!(
+            readme.lines().any(|l| l.starts_with(&format!("| {code} |"))),
+            "exit {code} is in the README's table"
+        );
         count += 1;
     }
     assert_eq!(count, 6);

@@ -9,7 +9,9 @@ use crate::bench::{Bench, path, reference};
 fn declared(text: &str, field: &str) -> String {
     let mark = format!("-- {field}: ");
     let line = text.lines().find_map(|l| l.strip_prefix(&mark));
-    line.unwrap_or_else(|| panic!("the break declares `{field}`")).trim().to_owned()
+    line.unwrap_or_else(|| panic!("the break declares `{field}`"))
+        .trim()
+        .to_owned()
 }
 
 #[rstest]
@@ -37,7 +39,10 @@ async fn a_break_is_found_named_and_replayed(
     let text = std::fs::read_to_string(&file).expect("the break is there");
     let broken = vec![path("policies"), file];
 
-    let outcome = bench.verify(&broken, &reference()).await.expect("the broken schema can be judged");
+    let outcome = bench
+        .verify(&broken, &reference())
+        .await
+        .expect("the broken schema can be judged");
     let found: Vec<String> = outcome
         .findings
         .iter()
@@ -53,7 +58,17 @@ async fn a_break_is_found_named_and_replayed(
         .find(|f| f.object == object)
         .unwrap_or_else(|| panic!("{object} ({kind}) is named in {found:#?}"));
     let evidence = finding.evidence.as_deref().expect("a dynamic finding has evidence");
-    assert_eq!(bench.replay(&broken, evidence).await, "VIOLATED", "{}\n{evidence}", finding.message);
-    assert_eq!(bench.replay(&right, evidence).await, "HELD", "{}\n{evidence}", finding.message);
+    assert_eq!(
+        bench.replay(&broken, evidence).await,
+        "VIOLATED",
+        "{}\n{evidence}",
+        finding.message
+    );
+    assert_eq!(
+        bench.replay(&right, evidence).await,
+        "HELD",
+        "{}\n{evidence}",
+        finding.message
+    );
     bench.stop().await;
 }

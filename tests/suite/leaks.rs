@@ -13,8 +13,12 @@ fn open_cases() -> BTreeMap<(String, String), String> {
     text.lines()
         .filter(|l| !l.is_empty() && !l.starts_with('#'))
         .map(|line| {
-            let (which, reason) = line.split_once(": ").unwrap_or_else(|| panic!("`{line}` gives a reason"));
-            let (id, variant) = which.split_once(' ').unwrap_or_else(|| panic!("`{line}` names case and variant"));
+            let (which, reason) = line
+                .split_once(": ")
+                .unwrap_or_else(|| panic!("`{line}` gives a reason"));
+            let (id, variant) = which
+                .split_once(' ')
+                .unwrap_or_else(|| panic!("`{line}` names case and variant"));
             ((id.to_owned(), variant.to_owned()), reason.to_owned())
         })
         .collect()
@@ -38,7 +42,11 @@ async fn flawed_schemas_are_found_and_their_twins_are_quiet() {
             correct += usize::from(variant == "safe");
             let right = match (&outcome, variant) {
                 (Ok(outcome), "flawed") => {
-                    let least = if case.severity == "low" { Severity::Info } else { Severity::Medium };
+                    let least = if case.severity == "low" {
+                        Severity::Info
+                    } else {
+                        Severity::Medium
+                    };
                     outcome.findings.iter().any(|f| f.severity >= least && case.names(f))
                 }
                 (Ok(outcome), _) => !outcome.findings.iter().any(|f| f.severity >= Severity::Medium),
@@ -48,7 +56,12 @@ async fn flawed_schemas_are_found_and_their_twins_are_quiet() {
                 reads_found += usize::from(is_read);
                 quiet += usize::from(variant == "safe");
             } else {
-                let seen = outcome.map(|o| o.findings.iter().map(|f| format!("{} {} {}", f.severity, f.rule, f.object)).collect::<Vec<_>>());
+                let seen = outcome.map(|o| {
+                    o.findings
+                        .iter()
+                        .map(|f| format!("{} {} {}", f.severity, f.rule, f.object))
+                        .collect::<Vec<_>>()
+                });
                 told.push(format!("{} {variant}: {seen:?}", case.id));
                 failing.insert((case.id.clone(), variant.to_owned()));
             }
@@ -56,7 +69,10 @@ async fn flawed_schemas_are_found_and_their_twins_are_quiet() {
     }
     let provider = bench.provider();
     bench.stop().await;
-    println!("flawed of attacker api and kind read: {reads_found} of {reads} found; correct designs: {quiet} of {correct} quiet; {} open", failing.len());
+    println!(
+        "flawed of attacker api and kind read: {reads_found} of {reads} found; correct designs: {quiet} of {correct} quiet; {} open",
+        failing.len()
+    );
     assert!(reads_found * 100 >= reads * 70, "too few found: {told:#?}");
     assert!(quiet * 100 >= correct * 95, "too many false alarms: {told:#?}");
     // The list is of a native server: elsewhere some cases cannot run.
@@ -64,7 +80,13 @@ async fn flawed_schemas_are_found_and_their_twins_are_quiet() {
         let listed: BTreeSet<(String, String)> = open.keys().cloned().collect();
         let worse: Vec<_> = failing.difference(&listed).collect();
         let better: Vec<_> = listed.difference(&failing).collect();
-        assert!(worse.is_empty(), "not handled, and not listed in tests/leaks/open.txt: {worse:#?}\n{told:#?}");
-        assert!(better.is_empty(), "handled now: take them off tests/leaks/open.txt: {better:#?}");
+        assert!(
+            worse.is_empty(),
+            "not handled, and not listed in tests/leaks/open.txt: {worse:#?}\n{told:#?}"
+        );
+        assert!(
+            better.is_empty(),
+            "handled now: take them off tests/leaks/open.txt: {better:#?}"
+        );
     }
 }

@@ -53,10 +53,7 @@ async fn databases(connection: &mut PgConnection) -> Vec<String> {
 #[case::local("local", Provider::Local)]
 #[case::container("container", Provider::Container)]
 #[tokio::test]
-async fn a_server_starts_hands_out_databases_and_leaves_nothing(
-    #[case] choice: &str,
-    #[case] kind: Provider,
-) {
+async fn a_server_starts_hands_out_databases_and_leaves_nothing(#[case] choice: &str, #[case] kind: Provider) {
     let begun = Instant::now();
     let server = start(choice).await;
     eprintln!("{choice}: start {:?}", begun.elapsed());
@@ -66,10 +63,7 @@ async fn a_server_starts_hands_out_databases_and_leaves_nothing(
     assert_eq!(major, (server.version_num() / 10_000).to_string());
 
     let begun = Instant::now();
-    let (one, two) = (
-        server.scratch().await.unwrap(),
-        server.scratch().await.unwrap(),
-    );
+    let (one, two) = (server.scratch().await.unwrap(), server.scratch().await.unwrap());
     eprintln!("{choice}: two scratch databases {:?}", begun.elapsed());
     assert_ne!(one.name(), two.name());
     assert!(one.roles_before().contains("postgres"));
@@ -111,10 +105,7 @@ async fn a_server_starts_hands_out_databases_and_leaves_nothing(
     let begun = Instant::now();
     server.stop().await;
     eprintln!("{choice}: stop {:?}", begun.elapsed());
-    assert!(
-        in_witness.ping().await.is_err(),
-        "the server is still there"
-    );
+    assert!(in_witness.ping().await.is_err(), "the server is still there");
 }
 
 #[tokio::test]
@@ -124,28 +115,19 @@ async fn a_copy_holds_what_the_original_holds() {
     let mut connection = connect(original.connect_options()).await;
     run(&mut connection, "CREATE TABLE t AS SELECT 42 AS n").await;
     assert!(
-        matches!(
-            server.copy(&original).await,
-            Err(ServerError::Scratch { .. })
-        ),
+        matches!(server.copy(&original).await, Err(ServerError::Scratch { .. })),
         "somebody is connected"
     );
     connection.close().await.unwrap();
     let copy = server.copy(&original).await.unwrap();
     let mut connection = connect(copy.connect_options()).await;
-    assert_eq!(
-        texts(&mut connection, "SELECT n::text FROM t").await,
-        ["42"]
-    );
+    assert_eq!(texts(&mut connection, "SELECT n::text FROM t").await, ["42"]);
 }
 
 #[tokio::test]
 async fn what_force_does_not_drop_is_cleared_away() {
     let server = start("local").await;
-    let (scratch, witness) = (
-        server.scratch().await.unwrap(),
-        server.scratch().await.unwrap(),
-    );
+    let (scratch, witness) = (server.scratch().await.unwrap(), server.scratch().await.unwrap());
     let mut connection = connect(scratch.connect_options()).await;
     run(
         &mut connection,
@@ -178,11 +160,7 @@ async fn a_handle_ends_a_server_in_other_hands(#[case] choice: &str) {
     let begun = Instant::now();
     handle.stop().await;
     eprintln!("{choice}: stop by handle {:?}", begun.elapsed());
-    assert!(
-        PgConnection::connect_with(&scratch.connect_options())
-            .await
-            .is_err()
-    );
+    assert!(PgConnection::connect_with(&scratch.connect_options()).await.is_err());
     let begun = Instant::now();
     handle.stop().await;
     drop(scratch);
@@ -233,9 +211,7 @@ fn dropping_is_enough_even_without_a_runtime(#[case] choice: &str) {
         .build()
         .unwrap();
     assert!(
-        runtime
-            .block_on(PgConnection::connect_with(&options))
-            .is_err(),
+        runtime.block_on(PgConnection::connect_with(&options)).is_err(),
         "the server is still there"
     );
     if let Some(folder) = options.get_socket() {
@@ -251,12 +227,7 @@ fn a_start_that_is_given_up_leaves_nothing(#[case] choice: &str, #[case] moments
         let mut holder = Holder::spawn(Holder::command_that_gives_up(choice, moment));
         let pid = holder.pid();
         assert!(holder.child.wait().unwrap().success());
-        let left = [
-            traces::processes(pid),
-            traces::folders(pid),
-            traces::containers(pid),
-        ]
-        .concat();
+        let left = [traces::processes(pid), traces::folders(pid), traces::containers(pid)].concat();
         assert_eq!(left, [""; 0], "given up after {moment} ms");
     }
 }
@@ -280,11 +251,7 @@ fn auto_prefers_a_container_and_tells_what_it_passed_over() {
         report.contains("container: use a container engine: none answers"),
         "{report}"
     );
-    assert!(
-        begun.elapsed().as_secs() < 5,
-        "passing over took {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed().as_secs() < 5, "passing over took {:?}", begun.elapsed());
     holder.finish();
 }
 
@@ -302,11 +269,7 @@ fn an_engine_that_does_not_answer_is_passed_over() {
         report.starts_with("READY local ") && report.contains("within 5 s"),
         "{report}"
     );
-    assert!(
-        begun.elapsed().as_secs() < 8,
-        "passing over took {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed().as_secs() < 8, "passing over took {:?}", begun.elapsed());
     holder.finish();
 }
 
@@ -320,39 +283,20 @@ async fn a_missing_image_or_version_is_refused_quickly() {
         };
         let error = Server::start(&options).await.unwrap_err();
         assert!(
-            matches!(
-                error,
-                ServerError::NoImage { .. } | ServerError::NoSuchVersion { .. }
-            ),
+            matches!(error, ServerError::NoImage { .. } | ServerError::NoSuchVersion { .. }),
             "{error:?}"
         );
         assert!(error.to_string().contains("99"), "{error}");
     }
-    assert!(
-        begun.elapsed().as_secs() < 25,
-        "refusing took {:?}",
-        begun.elapsed()
-    );
+    assert!(begun.elapsed().as_secs() < 25, "refusing took {:?}", begun.elapsed());
 }
 
 #[rstest]
-#[case::no_programs(
-    "PG_BIN",
-    "/nowhere",
-    "REFUSED failed to find PostgreSQL's server programs"
-)]
-#[case::somebody_elses_settings(
-    "PGOPTIONS",
-    "-c search_path=elsewhere",
-    "REFUSED failed to keep PGOPTIONS out"
-)]
+#[case::no_programs("PG_BIN", "/nowhere", "REFUSED failed to find PostgreSQL's server programs")]
+#[case::somebody_elses_settings("PGOPTIONS", "-c search_path=elsewhere", "REFUSED failed to keep PGOPTIONS out")]
 #[case::somebody_elses_server("PGHOST", "nowhere", "READY local")]
 #[case::nowhere_to_keep("HOME", "", "READY local")]
-fn the_environment_is_heeded_where_it_is_meant_for_us(
-    #[case] name: &str,
-    #[case] value: &str,
-    #[case] expected: &str,
-) {
+fn the_environment_is_heeded_where_it_is_meant_for_us(#[case] name: &str, #[case] value: &str, #[case] expected: &str) {
     let temporary = tempfile::tempdir().unwrap();
     let mut command = Holder::command("local");
     command
@@ -415,7 +359,5 @@ fn a_user_without_rights_starts_a_local_server_too() {
     traces::gone_within(std::time::Duration::from_secs(2), "processes", || {
         traces::processes(pid)
     });
-    traces::gone_within(std::time::Duration::from_secs(2), "folders", || {
-        traces::folders(pid)
-    });
+    traces::gone_within(std::time::Duration::from_secs(2), "folders", || traces::folders(pid));
 }

@@ -11,12 +11,19 @@ use crate::bench::{Bench, path};
 
 async fn render(extra: Option<&str>) -> Vec<SnapshotFile> {
     let bench = Bench::any().await;
-    let scratch = bench.load(&[path("policies")]).await.expect("the reference schema loads");
-    let mut conn = Conn::open(&scratch.connect_options(), Duration::from_secs(60)).await.expect("connects");
+    let scratch = bench
+        .load(&[path("policies")])
+        .await
+        .expect("the reference schema loads");
+    let mut conn = Conn::open(&scratch.connect_options(), Duration::from_secs(60))
+        .await
+        .expect("connects");
     if let Some(sql) = extra {
         conn.query(sql).await.expect("the change is right");
     }
-    let catalog = introspect::read_catalog_canonically(&mut conn).await.expect("the catalog can be read");
+    let catalog = introspect::read_catalog_canonically(&mut conn)
+        .await
+        .expect("the catalog can be read");
     conn.close().await;
     scratch.drop_now().await.expect("the database goes");
     bench.stop().await;
@@ -34,15 +41,26 @@ async fn effective_access_is_as_accepted() {
     settings.bind(|| insta::assert_snapshot!("reference-access", whole));
     let accepted = snapshots::read(&path("snapshots")).expect("the accepted files can be read");
     let differences = snapshot::compare(&accepted, &files);
-    assert!(differences.is_empty(), "run `tenantproof snapshot --accept` after review: {differences:#?}");
+    assert!(
+        differences.is_empty(),
+        "run `tenantproof snapshot --accept` after review: {differences:#?}"
+    );
 }
 
 #[tokio::test]
 async fn a_changed_policy_shows_as_the_line_that_changed() {
     let accepted = render(None).await;
-    let changed = render(Some("CREATE POLICY everybody ON public.documents FOR SELECT TO tenantproof_member USING (true)")).await;
+    let changed = render(Some(
+        "CREATE POLICY everybody ON public.documents FOR SELECT TO tenantproof_member USING (true)",
+    ))
+    .await;
     let differences = snapshot::compare(&accepted, &changed);
-    let [Difference::Changed { name, diff }] = differences.as_slice() else { panic!("{differences:#?}") };
+    let [Difference::Changed { name, diff }] = differences.as_slice() else {
+        panic!("{differences:#?}")
+    };
     assert_eq!(name, "public.documents.txt");
-    assert!(diff.lines().any(|l| l.starts_with('+') && l.contains("everybody")), "{diff}");
+    assert!(
+        diff.lines().any(|l| l.starts_with('+') && l.contains("everybody")),
+        "{diff}"
+    );
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use tenantproof::model::{CellVerdict, Cells, Verdict};
 use tenantproof::pg::{Server, ServerChoice, ServerOptions};
-use tenantproof::report::json;
 use tenantproof::report::Report;
+use tenantproof::report::json;
 
 use crate::bench::{Bench, path, reference};
 
@@ -34,18 +34,32 @@ async fn the_reference_schema_is_isolated_on_every_provider() {
             continue;
         }
         let bench = Bench::start(choice.clone()).await;
-        let outcome = bench.verify(&[path("policies")], &reference()).await.expect("it can be judged");
+        let outcome = bench
+            .verify(&[path("policies")], &reference())
+            .await
+            .expect("it can be judged");
         bench.stop().await;
         let cells = Cells::count(&outcome.coverage);
         assert_eq!(outcome.verdict, Verdict::Isolated, "{choice}: {:#?}", outcome.findings);
         assert_eq!(outcome.findings, [], "{choice}");
         assert!(cells.held >= 60, "{choice}: {cells:?}");
-        let vacuous: Vec<_> = outcome.coverage.iter().filter(|c| c.verdict == CellVerdict::Vacuous).collect();
+        let vacuous: Vec<_> = outcome
+            .coverage
+            .iter()
+            .filter(|c| c.verdict == CellVerdict::Vacuous)
+            .collect();
         assert!(vacuous.is_empty(), "{choice}: {vacuous:#?}");
         ran.push(format!("{choice} ({} held, {} denied)", cells.held, cells.denied));
     }
     println!("verified on: {}", ran.join(", "));
-    println!("not to be had here: {}", if passed_over.is_empty() { "none".to_owned() } else { passed_over.join("; ") });
+    println!(
+        "not to be had here: {}",
+        if passed_over.is_empty() {
+            "none".to_owned()
+        } else {
+            passed_over.join("; ")
+        }
+    );
     assert!(!ran.is_empty(), "no provider at all: {passed_over:#?}");
 }
 
@@ -54,7 +68,10 @@ async fn the_same_seed_gives_the_same_report() {
     let bench = Bench::any().await;
     let mut texts = BTreeSet::new();
     for _ in 0..2 {
-        let mut outcome = bench.verify(&[path("policies")], &reference()).await.expect("it can be judged");
+        let mut outcome = bench
+            .verify(&[path("policies")], &reference())
+            .await
+            .expect("it can be judged");
         outcome.elapsed_ms = 0;
         let facts = tenantproof::pg::ServerFacts::default();
         let report = Report {
@@ -73,9 +90,20 @@ async fn a_schema_without_identity_is_inconclusive_and_never_isolated() {
     let bench = Bench::any().await;
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("schema.sql");
-    std::fs::write(&file, "CREATE ROLE plain; CREATE TABLE note (id int PRIMARY KEY, body text); GRANT SELECT ON note TO plain;").expect("written");
-    let outcome = bench.verify(&[file], &crate::bench::request()).await.expect("it can be judged");
+    std::fs::write(
+        &file,
+        "CREATE ROLE plain; CREATE TABLE note (id int PRIMARY KEY, body text); GRANT SELECT ON note TO plain;",
+    )
+    .expect("written");
+    let outcome = bench
+        .verify(&[file], &crate::bench::request())
+        .await
+        .expect("it can be judged");
     bench.stop().await;
     assert_eq!(outcome.verdict, Verdict::Inconclusive);
-    assert!(outcome.notes.iter().any(|n| n.contains("which tenant it is")), "{:?}", outcome.notes);
+    assert!(
+        outcome.notes.iter().any(|n| n.contains("which tenant it is")),
+        "{:?}",
+        outcome.notes
+    );
 }

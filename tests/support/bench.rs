@@ -83,7 +83,11 @@ impl Bench {
         let mut last = String::from("(nothing)");
         for step in script::read_text("evidence.sql", evidence).expect("evidence is SQL") {
             let outcome = conn.run(&step.text).await.expect("the connection lives");
-            let word = outcome.results.last().and_then(|r| r.rows.last()).and_then(|row| row.first().cloned());
+            let word = outcome
+                .results
+                .last()
+                .and_then(|r| r.rows.last())
+                .and_then(|row| row.first().cloned());
             if let Some(word) = word {
                 last = word.unwrap_or_default();
             }

@@ -36,17 +36,13 @@ async fn hold_a_server() {
         let mut connection = sqlx::PgConnection::connect_with(&scratch.connect_options())
             .await
             .unwrap();
-        let statement =
-            format!("BEGIN; CREATE ROLE {role}; CREATE TABLE t (); ALTER TABLE t OWNER TO {role}");
+        let statement = format!("BEGIN; CREATE ROLE {role}; CREATE TABLE t (); ALTER TABLE t OWNER TO {role}");
         sqlx::raw_sql(sqlx::AssertSqlSafe(statement))
             .execute(&mut connection)
             .await
             .unwrap();
         scratch.note_created_roles(&mut connection).await.unwrap();
-        sqlx::raw_sql("COMMIT")
-            .execute(&mut connection)
-            .await
-            .unwrap();
+        sqlx::raw_sql("COMMIT").execute(&mut connection).await.unwrap();
     }
     let passed_over: Vec<String> = server
         .passed_over()
@@ -77,12 +73,7 @@ impl Holder {
     pub fn command(choice: &str) -> Command {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command
-            .args([
-                "child::hold_a_server",
-                "--exact",
-                "--ignored",
-                "--nocapture",
-            ])
+            .args(["child::hold_a_server", "--exact", "--ignored", "--nocapture"])
             .env(CHOICE, choice);
         command
     }
@@ -103,11 +94,7 @@ impl Holder {
 
     /// Starts it; does not wait until it is ready.
     pub fn spawn(mut command: Command) -> Self {
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         Self { child, output }
     }

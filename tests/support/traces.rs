@@ -79,10 +79,7 @@ pub fn gone_within(limit: Duration, what: &str, look: impl Fn() -> Vec<String>) 
         if left.is_empty() {
             return;
         }
-        assert!(
-            start.elapsed() < limit,
-            "{what} left after {limit:?}: {left:#?}"
-        );
+        assert!(start.elapsed() < limit, "{what} left after {limit:?}: {left:#?}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

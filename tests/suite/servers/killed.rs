@@ -20,17 +20,11 @@ async fn a_local_server_does_not_outlive_its_owner() {
         std::thread::sleep(Duration::from_millis(moment));
         holder.kill();
         let pid = holder.pid();
-        traces::gone_within(
-            LIMIT,
-            &format!("processes of a run killed at {moment} ms"),
-            || traces::processes(pid),
-        );
+        traces::gone_within(LIMIT, &format!("processes of a run killed at {moment} ms"), || {
+            traces::processes(pid)
+        });
         start("local").await.stop().await;
-        assert_eq!(
-            traces::folders(pid),
-            [""; 0],
-            "of a run killed at {moment} ms"
-        );
+        assert_eq!(traces::folders(pid), [""; 0], "of a run killed at {moment} ms");
     }
 }
 
@@ -96,10 +90,7 @@ async fn a_local_server_whose_watchdog_was_killed_too_ends_with_the_next_start()
     );
     // Now only a sweep can end it. Any start sweeps, those of tests beside this one too.
     std::thread::sleep(Duration::from_millis(100));
-    assert!(
-        !traces::processes(pid).is_empty(),
-        "the server went with its watchdog"
-    );
+    assert!(!traces::processes(pid).is_empty(), "the server went with its watchdog");
     holder.kill();
     let server = start("local").await;
     assert_eq!(traces::processes(pid), [""; 0]);
@@ -117,11 +108,7 @@ async fn a_container_does_not_outlive_the_next_start() {
         // The engine may still be at work on what the run had asked for.
         std::thread::sleep(Duration::from_millis(500));
         start("container").await.stop().await;
-        assert_eq!(
-            traces::containers(pid),
-            [""; 0],
-            "of a run killed at {moment} ms"
-        );
+        assert_eq!(traces::containers(pid), [""; 0], "of a run killed at {moment} ms");
     }
 }
 

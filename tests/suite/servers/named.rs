@@ -10,19 +10,11 @@ use crate::traces;
 
 /// The folder of the server's socket, as a URL takes it.
 fn folder_of(scratch: &Scratch) -> String {
-    scratch
-        .connect_options()
-        .get_socket()
-        .unwrap()
-        .display()
-        .to_string()
+    scratch.connect_options().get_socket().unwrap().display().to_string()
 }
 
 fn url(scratch: &Scratch, user: &str, database: &str) -> String {
-    format!(
-        "postgres://{user}@localhost/{database}?host={}",
-        folder_of(scratch)
-    )
+    format!("postgres://{user}@localhost/{database}?host={}", folder_of(scratch))
 }
 
 async fn refusal(url: String) -> ServerError {
@@ -98,14 +90,10 @@ async fn a_killed_run_is_swept_from_a_named_server_and_a_living_one_is_not() {
     assert!(named.swept().databases[0].contains(&format!("_{}_", killed.pid())));
     assert_eq!(named.swept().roles, ["of_the_killed"]);
     let roles = "SELECT rolname::text FROM pg_roles WHERE rolname LIKE 'of_%' OR rolname = 'theirs' ORDER BY 1";
-    assert_eq!(
-        texts(&mut connection, roles).await,
-        ["of_the_living", "theirs"]
-    );
+    assert_eq!(texts(&mut connection, roles).await, ["of_the_living", "theirs"]);
     let left = databases(&mut connection).await;
     assert!(
-        left.iter()
-            .any(|name| name.contains(&format!("_{}_", living.pid()))),
+        left.iter().any(|name| name.contains(&format!("_{}_", living.pid()))),
         "{left:?}"
     );
     named.stop().await;
@@ -120,7 +108,11 @@ async fn each_refusal_has_a_name_and_shows_no_password() {
     let host = start("local").await;
     let witness = host.scratch().await.unwrap();
     let mut connection = connect(witness.connect_options()).await;
-    run(&mut connection, "CREATE ROLE creator LOGIN CREATEDB; CREATE ROLE nobody LOGIN; CREATE ROLE guarded LOGIN PASSWORD 'other'").await;
+    run(
+        &mut connection,
+        "CREATE ROLE creator LOGIN CREATEDB; CREATE ROLE nobody LOGIN; CREATE ROLE guarded LOGIN PASSWORD 'other'",
+    )
+    .await;
     let hba = std::path::Path::new(&folder_of(&witness)).join("data/pg_hba.conf");
     let rules = std::fs::read_to_string(&hba).unwrap();
     std::fs::write(
@@ -132,19 +124,13 @@ async fn each_refusal_has_a_name_and_shows_no_password() {
     tokio::time::sleep(Duration::from_millis(200)).await;
 
     let error = refusal(url(&witness, "guarded:s3cret", "postgres")).await;
-    assert!(
-        matches!(error, ServerError::WrongPassword { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, ServerError::WrongPassword { .. }), "{error:?}");
     assert!(
         error.to_string().contains("`guarded`") && error.to_string().contains(&folder_of(&witness)),
         "{error}"
     );
     let error = refusal(url(&witness, "postgres:s3cret", "absent")).await;
-    assert!(
-        matches!(error, ServerError::NoSuchDatabase { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, ServerError::NoSuchDatabase { .. }), "{error:?}");
     let error = refusal(url(&witness, "barred:s3cret", "postgres")).await;
     assert!(matches!(error, ServerError::Refused { .. }), "{error:?}");
     let error = refusal(url(&witness, "creator:s3cret", "postgres")).await;
@@ -159,15 +145,9 @@ async fn each_refusal_has_a_name_and_shows_no_password() {
         "{error:?}"
     );
     let error = refusal(url(&witness, "nobody:s3cret", "postgres")).await;
-    assert!(
-        error.to_string().contains("SUPERUSER (and CREATEDB)"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("SUPERUSER (and CREATEDB)"), "{error}");
     let error = refusal("postgres://postgres:s3cret@127.0.0.1:1/postgres".into()).await;
-    assert!(
-        matches!(error, ServerError::Unreachable { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, ServerError::Unreachable { .. }), "{error:?}");
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
     let error = refusal("postgres://postgres:s3cret@127.0.0.1:nine/postgres".into()).await;
     assert!(matches!(error, ServerError::InvalidUrl(_)), "{error:?}");
@@ -177,9 +157,6 @@ async fn each_refusal_has_a_name_and_shows_no_password() {
 async fn a_server_that_does_not_answer_is_given_up() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    let error = refusal(format!(
-        "postgres://postgres:s3cret@127.0.0.1:{port}/postgres"
-    ))
-    .await;
+    let error = refusal(format!("postgres://postgres:s3cret@127.0.0.1:{port}/postgres")).await;
     assert!(matches!(error, ServerError::NoAnswer { .. }), "{error:?}");
 }

@@ -11,8 +11,7 @@ fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-const ROLES: &str =
-    "SELECT rolname::text FROM pg_roles WHERE rolname !~ '^(pg_|postgres$)' ORDER BY 1";
+const ROLES: &str = "SELECT rolname::text FROM pg_roles WHERE rolname !~ '^(pg_|postgres$)' ORDER BY 1";
 
 /// What the statements of one transaction create and alter, beside roles `old` and `older` that were there before.
 #[rstest]
@@ -35,11 +34,7 @@ const ROLES: &str =
 #[case::granted_among_old("GRANT old TO older", &[], &["old", "older"])]
 #[case::granted_here_only("CREATE TABLE t (); GRANT SELECT ON t TO old", &[], &[])]
 #[tokio::test]
-async fn a_transaction_s_roles_are_told_apart(
-    #[case] sql: &str,
-    #[case] created: &[&str],
-    #[case] altered: &[&str],
-) {
+async fn a_transaction_s_roles_are_told_apart(#[case] sql: &str, #[case] created: &[&str], #[case] altered: &[&str]) {
     let server = start("local").await;
     let witness = server.scratch().await.unwrap();
     let mut other = connect(witness.connect_options()).await;
@@ -70,10 +65,7 @@ async fn a_transaction_s_roles_are_told_apart(
         );
     }
     scratch.drop_now().await.unwrap();
-    assert_eq!(
-        texts(&mut other, ROLES).await,
-        ["old", "older", "theirs", "theirs_too"]
-    );
+    assert_eq!(texts(&mut other, ROLES).await, ["old", "older", "theirs", "theirs_too"]);
 }
 
 #[tokio::test]
@@ -83,7 +75,11 @@ async fn roles_go_with_whatever_they_hold() {
     let mut other = connect(witness.connect_options()).await;
     let scratch = server.scratch().await.unwrap();
     let mut connection = connect(scratch.connect_options()).await;
-    run(&mut connection, "BEGIN; CREATE ROLE a CREATEROLE; CREATE ROLE b; CREATE ROLE c; COMMENT ON ROLE c IS 'mine'").await;
+    run(
+        &mut connection,
+        "BEGIN; CREATE ROLE a CREATEROLE; CREATE ROLE b; CREATE ROLE c; COMMENT ON ROLE c IS 'mine'",
+    )
+    .await;
     scratch.note_created_roles(&mut connection).await.unwrap();
     run(&mut connection, "COMMIT").await;
     let comments = "SELECT shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = 'c'";
@@ -154,12 +150,6 @@ async fn noting_outside_of_a_transaction_is_an_error() {
     let mut connection = connect(scratch.connect_options()).await;
     run(&mut connection, "CREATE ROLE unnoticed").await;
     let noted = scratch.note_created_roles(&mut connection).await;
-    assert!(
-        matches!(noted, Err(ServerError::NoTransaction)),
-        "{noted:?}"
-    );
-    assert_eq!(
-        scratch.stray_roles(&mut connection).await.unwrap(),
-        set(&["unnoticed"])
-    );
+    assert!(matches!(noted, Err(ServerError::NoTransaction)), "{noted:?}");
+    assert_eq!(scratch.stray_roles(&mut connection).await.unwrap(), set(&["unnoticed"]));
 }
