@@ -4,13 +4,15 @@
 
 pub mod catalog;
 pub mod finding;
+pub mod function;
 pub mod target;
 
 pub use catalog::{
-    Catalog, Column, Command, ForeignKey, Function, FunctionKind, Generated, Identity, Policy, PolicyCommand,
-    PolicyMode, QualifiedName, Relation, RelationKind, Role, RowSecurity, UniqueKey, Volatility,
+    Catalog, Column, Command, ForeignKey, Generated, Identity, Policy, PolicyCommand, PolicyMode, QualifiedName,
+    Relation, RelationKind, Role, RowSecurity, UniqueKey,
 };
 pub use finding::{
     Cell, CellVerdict, Cells, ContextState, Finding, FindingKind, ObjectType, Route, Severity, Source, Verdict,
 };
+pub use function::{Argument, Function, FunctionKind, Volatility};
 pub use target::{Acceptance, Attacker, Session, Tenancy};

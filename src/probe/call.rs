@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::trial::Trial;
-use crate::model::catalog::Argument;
-use crate::model::{Column, Function, FunctionKind, Generated, Identity};
+use crate::model::{Argument, Column, Function, FunctionKind, Generated, Identity};
 use crate::sql::quote;
 use crate::world::{Class, Universe, values};
 

@@ -77,10 +77,12 @@ impl Scene<'_> {
     pub fn write(&self, title: &str, binding: &Binding, act: &Act, check: &Check<'_>) -> String {
         let mut script = self.opening(title);
         script.universe("the rows of nobody's tenant", self.common);
+        if let Check::RowsKept(table) = check {
+            script.remember("common", &places(table, "true"));
+        }
         script.universe("tenant A", self.a);
         if let Check::RowsKept(table) = check {
-            script.say("rows that are not B's");
-            script.remember("others", &places(table, "true"));
+            script.remember("with_a", &places(table, "true"));
         }
         script.universe("tenant B", self.b);
         for statement in &act.prepare {
@@ -88,8 +90,9 @@ impl Scene<'_> {
         }
         match check {
             Check::RowsKept(table) => {
-                script.say("B's rows: a row that is updated moves to another place");
-                script.remember("kept", &places(table, "t.tableoid || ':' || t.ctid <> ALL (pg_catalog.string_to_array(pg_catalog.current_setting('proof.others'), ' '))"));
+                script.say("rows that are not A's: one that is updated moves to another place");
+                let not_a = format!("{} OR {}", is_not_at("with_a"), is_at("common"));
+                script.remember("kept", &places(table, &not_a));
             }
             Check::NoNewRow(table, _) => {
                 script.say("all rows before");
@@ -106,9 +109,7 @@ impl Scene<'_> {
                 "pg_catalog.current_setting('proof.left', true) IS DISTINCT FROM pg_catalog.current_setting('proof.kept', true)".to_owned()
             }
             Check::NoNewRow(table, condition) => {
-                let new = format!(
-                    "({condition}) AND t.tableoid || ':' || t.ctid <> ALL (pg_catalog.string_to_array(pg_catalog.current_setting('proof.known'), ' '))"
-                );
+                let new = format!("({condition}) AND {}", is_not_at("known"));
                 script.remember("new", &places(table, &new));
                 "pg_catalog.current_setting('proof.new', true) <> ''".to_owned()
             }
@@ -250,6 +251,20 @@ fn places(table: &Relation, condition: &str) -> String {
     format!(
         "SELECT coalesce(pg_catalog.string_agg(t.tableoid || ':' || t.ctid, ' ' ORDER BY t.tableoid, t.ctid), '') FROM {only}{} AS t WHERE {condition}",
         table.name
+    )
+}
+
+/// A condition on a row `t`: it is at a place that was remembered.
+fn is_at(name: &str) -> String {
+    format!(
+        "t.tableoid || ':' || t.ctid = ANY (pg_catalog.string_to_array(pg_catalog.current_setting('proof.{name}'), ' '))"
+    )
+}
+
+/// A condition on a row `t`: it is at none of the places that were remembered.
+fn is_not_at(name: &str) -> String {
+    format!(
+        "t.tableoid || ':' || t.ctid <> ALL (pg_catalog.string_to_array(pg_catalog.current_setting('proof.{name}'), ' '))"
     )
 }
 

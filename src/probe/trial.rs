@@ -380,12 +380,19 @@ impl<'a> Trial<'a> {
     }
 
     /// `SELECT 1`-like text that names a relation's own rows as the session sees them, for positive controls.
-    pub fn control_query(&self, seen: &BTreeMap<u32, Seen>, preferred: u32) -> Option<String> {
+    pub fn control_query(&self, seen: &BTreeMap<u32, Seen>, faulty: u32) -> Option<String> {
         let sees = |oid: &u32| seen.get(oid).is_some_and(|s| !s.rows().is_empty());
-        let oid = std::iter::once(preferred)
+        // Another table than the faulty one: what mends that may take it out of reach.
+        let tables = self
+            .queries
+            .iter()
+            .map(|q| q.relation)
+            .filter(|oid| self.catalog.relation(*oid).is_some_and(|r| r.kind.holds_rows()));
+        let oid = tables
+            .filter(|oid| *oid != faulty)
+            .chain(std::iter::once(faulty))
             .chain(self.queries.iter().map(|q| q.relation))
-            .find(|oid| sees(oid) && self.catalog.relation(*oid).is_some_and(|r| r.kind.holds_rows()))
-            .or_else(|| self.queries.iter().map(|q| q.relation).find(sees))?;
+            .find(sees)?;
         let relation = self.catalog.relation(oid)?;
         let columns = &self.privileges.relations.get(&oid)?.select;
         let column = columns.first()?;

@@ -3,6 +3,8 @@
 //! Works on what PostgreSQL prints (`pg_get_expr`, `pg_get_viewdef`) and on function bodies. Text that does not parse gives
 //! what the tolerant parser could make of it; nothing here decides a verdict, it only says what is worth trying.
 
+mod plpgsql;
+
 use std::collections::HashMap;
 
 use squawk_syntax::ast::AstNode;
@@ -136,121 +138,10 @@ pub fn of_query(text: &str) -> Facts {
 /// Facts of a plpgsql body: its statements are read one by one, with the procedural words taken off.
 pub fn of_plpgsql(body: &str) -> Facts {
     let mut facts = Facts::default();
-    for piece in split_plpgsql(body) {
+    for piece in plpgsql::split(body) {
         facts.absorb(of_query(&piece));
     }
     facts
-}
-
-/// Statements of a plpgsql body as SQL: conditions and returned expressions become SELECTs.
-fn split_plpgsql(body: &str) -> Vec<String> {
-    let mut pieces = Vec::new();
-    for statement in split_statements(body) {
-        let mut rest = statement.trim();
-        loop {
-            let (word, after) = first_word(rest);
-            match word.to_uppercase().as_str() {
-                "BEGIN" | "DECLARE" | "ELSE" | "LOOP" | "THEN" | "EXCEPTION" => rest = after,
-                "WHEN" | "IF" | "ELSIF" | "ELSEIF" | "WHILE" => {
-                    let upper = after.to_uppercase();
-                    let end = ["THEN", "LOOP"]
-                        .iter()
-                        .filter_map(|w| find_word(&upper, w).map(|at| (at, w.len())))
-                        .min();
-                    match end {
-                        Some((at, len)) => {
-                            pieces.push(format!("SELECT {}", &after[..at]));
-                            rest = after[at + len..].trim();
-                        }
-                        None => break,
-                    }
-                }
-                "FOR" | "FOREACH" => {
-                    let upper = after.to_uppercase();
-                    match (find_word(&upper, "IN"), find_word(&upper, "LOOP")) {
-                        (Some(start), Some(end)) if start < end => {
-                            pieces.push(after[start + 2..end].to_owned());
-                            rest = after[end + 4..].trim();
-                        }
-                        _ => break,
-                    }
-                }
-                "PERFORM" => {
-                    pieces.push(format!("SELECT {after}"));
-                    break;
-                }
-                "RETURN" => {
-                    let (next, query) = first_word(after);
-                    match next.to_uppercase().as_str() {
-                        "QUERY" => pieces.push(query.to_owned()),
-                        "NEXT" => pieces.push(format!("SELECT {query}")),
-                        _ => pieces.push(format!("SELECT {after}")),
-                    }
-                    break;
-                }
-                "SELECT" | "WITH" | "INSERT" | "UPDATE" | "DELETE" | "MERGE" | "CALL" => {
-                    pieces.push(rest.to_owned());
-                    break;
-                }
-                _ => {
-                    if let Some((_, value)) = rest.split_once(":=") {
-                        pieces.push(format!("SELECT {value}"));
-                    }
-                    break;
-                }
-            }
-            if rest.is_empty() {
-                break;
-            }
-        }
-    }
-    pieces
-}
-
-/// Splits at semicolons outside of quotes and comments.
-fn split_statements(body: &str) -> Vec<String> {
-    let mut statements = vec![String::new()];
-    let mut chars = body.chars().peekable();
-    while let Some(c) = chars.next() {
-        let current = statements.last_mut().expect("one is always there");
-        match c {
-            '\'' | '"' => {
-                current.push(c);
-                for inner in chars.by_ref() {
-                    current.push(inner);
-                    if inner == c {
-                        break;
-                    }
-                }
-            }
-            '-' if chars.peek() == Some(&'-') => {
-                for inner in chars.by_ref() {
-                    if inner == '\n' {
-                        break;
-                    }
-                }
-                current.push('\n');
-            }
-            ';' => statements.push(String::new()),
-            _ => current.push(c),
-        }
-    }
-    statements
-}
-
-fn first_word(text: &str) -> (&str, &str) {
-    let text = text.trim_start();
-    let end = text
-        .find(|c: char| !(c.is_alphanumeric() || c == '_'))
-        .unwrap_or(text.len());
-    (&text[..end], text[end..].trim_start())
-}
-
-fn find_word(text: &str, word: &str) -> Option<usize> {
-    let boundary = |c: Option<char>| c.is_none_or(|c| !(c.is_alphanumeric() || c == '_'));
-    text.match_indices(word)
-        .find(|(at, _)| boundary(text[..*at].chars().next_back()) && boundary(text[at + word.len()..].chars().next()))
-        .map(|(at, _)| at)
 }
 
 struct Reader {
@@ -842,80 +733,4 @@ fn operator(node: &SyntaxNode) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn only_comparison(text: &str) -> Comparison {
-        let facts = of_expression(text);
-        assert_eq!(facts.comparisons.len(), 1, "{facts:?}");
-        facts.comparisons[0].clone()
-    }
-
-    fn setting(name: &str, path: &[&str]) -> OperandKind {
-        OperandKind::Setting(SettingRead {
-            name: name.to_owned(),
-            path: path.iter().map(|p| (*p).to_owned()).collect(),
-            cast: None,
-        })
-    }
-
-    #[test]
-    fn settings_are_seen_through_casts_and_nullif() {
-        let found =
-            only_comparison("(tenant_id = (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::uuid)");
-        assert_eq!(found.op, "=");
-        assert!(
-            matches!(&found.right.kind, OperandKind::Setting(s) if s.name == "app.tenant_id" && s.cast.as_deref() == Some("uuid"))
-        );
-        assert!(matches!(&found.left.kind, OperandKind::Column(c) if c.name == "tenant_id"));
-    }
-
-    #[test]
-    fn places_in_json_settings_have_a_path() {
-        let found = only_comparison(
-            "(tenant_id = (((current_setting('request.jwt.claims'::text, true))::jsonb -> 'app_metadata'::text) ->> 'tenant_id'::text))",
-        );
-        assert_eq!(
-            found.right.kind,
-            setting("request.jwt.claims", &["app_metadata", "tenant_id"])
-        );
-        let found = only_comparison("x = (current_setting('request.jwt.claims')::json #>> '{a,b}')");
-        assert_eq!(found.right.kind, setting("request.jwt.claims", &["a", "b"]));
-    }
-
-    #[test]
-    fn aliases_lead_to_relations() {
-        let facts = of_expression("EXISTS (SELECT 1 FROM app.member m WHERE m.user_id = (SELECT auth.uid() AS uid))");
-        let found = &facts.comparisons[0];
-        assert!(matches!(&found.left.kind, OperandKind::Column(c) if c.relation.as_deref() == Some("app.member")));
-        assert!(matches!(&found.right.kind, OperandKind::Call(c) if c.name == "uid"));
-    }
-
-    #[test]
-    fn lists_nulls_and_negations_are_told_apart() {
-        assert_eq!(
-            only_comparison("state = ANY (ARRAY['a'::text, 'b'::text])").right.kind,
-            OperandKind::Literals(vec!["a".into(), "b".into()])
-        );
-        assert_eq!(only_comparison("deleted_at IS NULL").op, "IS NULL");
-        assert_eq!(only_comparison("(deleted_at IS NOT NULL)").op, "IS NOT NULL");
-        assert!(!only_comparison("NOT (a = 'x')").positive);
-    }
-
-    #[test]
-    fn plpgsql_bodies_give_their_statements() {
-        let facts = of_plpgsql(
-            "DECLARE n int := 1; BEGIN IF p_tenant <> current_setting('app.t') THEN RAISE EXCEPTION 'no'; END IF; RETURN QUERY SELECT * FROM doc d WHERE d.tenant_id = p_tenant; END",
-        );
-        assert!(facts.settings.iter().any(|s| s.name == "app.t"));
-        assert!(facts.relations.iter().any(|r| r.name == "doc"));
-    }
-
-    #[test]
-    fn nonsense_gives_no_panic() {
-        for text in ["", ")(", "SELECT", "'", "$$", "\u{0}", "a = = b", "CASE WHEN"] {
-            let _ = (of_expression(text), of_plpgsql(text));
-        }
-    }
-}
+mod tests;

@@ -572,6 +572,10 @@ impl<'a> Grower<'a> {
     }
 
     /// Changes key columns until no row of this universe has the same key.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one row in the making: its universe, table and values"
+    )]
     async fn make_unique(
         &self,
         conn: &mut Conn,
@@ -598,6 +602,10 @@ impl<'a> Grower<'a> {
     }
 
     /// Gives one of the columns a new value: a plain one if there is, else a fresh parent, else another user.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one row in the making: its universe, table and values"
+    )]
     async fn refresh(
         &self,
         conn: &mut Conn,

@@ -65,7 +65,7 @@ pub fn generate(column: &Column, keys: &Keys, n: u64) -> Option<String> {
         "lseg" | "path" => format!("[(0,0),({},{n})]", keys.ordinal),
         "polygon" => format!("((0,0),({0},0),({0},{n}))", keys.ordinal),
         "bit" | "bit varying" => "0".repeat(column.max_length.unwrap_or(1) as usize),
-        "tsvector" => format!("{}", keys.canary),
+        "tsvector" => keys.canary.clone(),
         "tsquery" => keys.canary.clone(),
         "xml" => format!("<note>{}-{n}</note>", keys.canary),
         "hstore" => format!("note=>{}", keys.canary),

@@ -97,6 +97,15 @@ impl Bench {
         last
     }
 
+    /// Runs statements in a database of their own.
+    pub async fn run(&self, sql: &str) {
+        let scratch = self.server.scratch().await.expect("a scratch database");
+        let mut conn = self.connect(&scratch).await;
+        conn.query(sql).await.expect("the statements are right");
+        conn.close().await;
+        scratch.drop_now().await.expect("the database goes");
+    }
+
     /// Stops the server.
     pub async fn stop(self) {
         self.server.stop().await;

@@ -27,8 +27,6 @@ pub struct Case {
     pub tables: Vec<String>,
     /// Other objects responsible.
     pub objects: Vec<String>,
-    /// What it needs of the server.
-    pub requires: Vec<String>,
     /// Folder.
     #[serde(skip)]
     pub folder: PathBuf,

@@ -1,0 +1,288 @@
+//! Judging writes: what changed, what others then see, and whether the outcome tells of another tenant.
+
+use super::{Hit, Judge, Subject, named_columns, source_is, type_of};
+use crate::model::{Command, ContextState, Relation, Severity};
+use crate::probe::attempt::{Act, Effect};
+use crate::probe::binding::Binding;
+use crate::probe::evidence::Check;
+use crate::probe::observe::{Query, Seen};
+use crate::probe::oracle;
+use crate::probe::state::Change;
+use crate::probe::trial::Owner;
+use crate::probe::write::{Purpose, WriteProbe};
+use crate::world::Class;
+
+impl<'a> Judge<'a> {
+    /// What an accepted write means; `bound` says whether the tenant's own context was set.
+    pub fn write(&self, relation: &Relation, probe: &WriteProbe, state: ContextState, effect: &Effect) -> Vec<Hit> {
+        let trial = self.trial;
+        let mut hits = Vec::new();
+        if effect.error.is_some() {
+            return hits;
+        }
+        let binding = trial.as_a(state);
+        let holder = trial.holder_oid(relation);
+        // What was taken away in preparation is no doing of the session.
+        let mine = |c: &&Change| {
+            probe.act.prepare.is_empty() || c.relation == holder || source_is(trial, relation, c.relation)
+        };
+        let changes: Vec<Change> = effect.changes.iter().filter(mine).cloned().collect();
+        // A membership of A's own user is A's to end, whatever tenant it names.
+        let mut foreign = trial.hits(&changes, Owner::Foreign);
+        foreign.retain(|c| !trial.asks_to_belong(c));
+        let common = trial.hits(&changes, Owner::Common);
+        let own = trial.hits(&changes, Owner::Own);
+        let planted = trial.planted(&changes);
+        let who = format!("session `{}`", trial.session.name);
+
+        if state != ContextState::Bound {
+            let touched = [foreign, common, own, planted].concat();
+            let made: Vec<Change> = changes
+                .iter()
+                .filter(|c| c.is_new && self.carries_tenant(c))
+                .cloned()
+                .collect();
+            if let Some(change) = touched.first().or(made.first()) {
+                let table = trial.catalog.relation(change.relation).unwrap_or(relation);
+                let sentence = format!(
+                    "{} {}: a request of {who} without a tenant (context {}) can {} rows of tenants",
+                    type_of(relation).word(),
+                    relation.name,
+                    state.word(),
+                    probe.command
+                );
+                let check = if change.is_new {
+                    Check::NoNewRow(table, self.any_tenant(table))
+                } else {
+                    Check::RowsKept(table)
+                };
+                let evidence = self.scene(&trial.as_a(ContextState::Bound), relation.oid, |scene| {
+                    scene.write(&sentence, &binding, &probe.act, &check)
+                });
+                hits.push(self.hit(
+                    &oracle::WRITES_WITHOUT_CONTEXT,
+                    Severity::High,
+                    self.subject(relation, table, false),
+                    probe.command,
+                    state,
+                    sentence,
+                    evidence,
+                    Vec::new(),
+                ));
+            }
+            return hits;
+        }
+        let other = |found: &[Change], fallback: &'a str| -> &'a str {
+            if found.is_empty() { fallback } else { "another tenant" }
+        };
+        if let Some(change) = foreign.first().or(common.first()) {
+            let table = trial.catalog.relation(change.relation).unwrap_or(relation);
+            let whose = other(&foreign, "all tenants (shared or inherited)");
+            let sentence = format!(
+                "{} {}: {who} can {} rows of {whose}",
+                type_of(table).word(),
+                table.name,
+                probe.command
+            );
+            let check = Check::RowsKept(table);
+            let evidence = self.scene(&binding, relation.oid, |scene| {
+                scene.write(&sentence, &binding, &probe.act, &check)
+            });
+            hits.push(self.hit(
+                &oracle::FOREIGN_ROWS_WRITABLE,
+                self.severity(Severity::Critical),
+                self.subject(relation, table, true),
+                probe.command,
+                state,
+                sentence,
+                evidence,
+                vec![table.name.to_string()],
+            ));
+        }
+        let named = |c: &&Change| c.is_new && (c.relation == holder || source_is(trial, relation, c.relation));
+        let asks_to_belong = changes.iter().filter(named).any(|c| trial.asks_to_belong(c));
+        let change = planted
+            .iter()
+            .find(|c| named(c))
+            .or(planted.first())
+            .filter(|_| !asks_to_belong);
+        if let Some(change) = change {
+            let table = trial.catalog.relation(change.relation).unwrap_or(relation);
+            let sentence = format!(
+                "{} {}: {who} can {} a row that belongs to another tenant",
+                type_of(relation).word(),
+                relation.name,
+                probe.command
+            );
+            let check = Check::NoNewRow(table, self.foreign_tenant(table));
+            let evidence = self.scene(&binding, relation.oid, |scene| {
+                scene.write(&sentence, &binding, &probe.act, &check)
+            });
+            hits.push(self.hit(
+                &oracle::FOREIGN_ROW_PLANTABLE,
+                Severity::High,
+                self.subject(relation, table, true),
+                probe.command,
+                state,
+                sentence,
+                evidence,
+                vec![table.name.to_string()],
+            ));
+        }
+        hits
+    }
+
+    /// What B's session newly sees after a write of A's.
+    pub fn seen_by_b(
+        &self,
+        relation: &Relation,
+        probe: &WriteProbe,
+        looked: &[Seen],
+        before: &[Seen],
+        queries: &[Query],
+    ) -> Option<Hit> {
+        for ((after, before), query) in looked.iter().zip(before).zip(queries) {
+            if after == before || matches!(after, Seen::Failed(_)) {
+                continue;
+            }
+            let binding = self.trial.as_a(ContextState::Bound);
+            let victim = self.trial.as_b();
+            let sentence = format!(
+                "{} {}: session `{}` can {} what another tenant then sees",
+                type_of(relation).word(),
+                relation.name,
+                self.trial.session.name,
+                probe.command
+            );
+            let check = Check::SameView(&victim, named_columns(query));
+            let evidence = self.scene(&binding, relation.oid, |scene| {
+                scene.write(&sentence, &binding, &probe.act, &check)
+            });
+            return Some(self.hit(
+                &oracle::FOREIGN_ROW_PLANTABLE,
+                Severity::High,
+                Subject::of(relation),
+                probe.command,
+                ContextState::Bound,
+                sentence,
+                evidence,
+                Vec::new(),
+            ));
+        }
+        None
+    }
+
+    /// What A, or A's user in B's tenant, newly sees after an accepted statement of A's: rows of B.
+    #[expect(clippy::too_many_arguments, reason = "the act and the two looks around it")]
+    pub fn seen_by_a(
+        &self,
+        subject: Subject,
+        command: Command,
+        act: &Act,
+        looker: &Binding,
+        looked: &[Seen],
+        before: &[Seen],
+        queries: &[Query],
+    ) -> Option<Hit> {
+        for ((after, before), query) in looked.iter().zip(before).zip(queries) {
+            let Some(relation) = self.trial.catalog.relation(query.relation) else {
+                continue;
+            };
+            let extra = after.beyond(before);
+            let mut gained = self.trial.foreign_among(relation, &extra);
+            if !relation.kind.holds_rows() {
+                // Not what the statement itself put there.
+                gained.retain(|row| self.trial.has_stored_value(row, &act.sql));
+            }
+            if gained.is_empty() {
+                continue;
+            }
+            let binding = self.trial.as_a(ContextState::Bound);
+            let sentence = format!(
+                "{} {}: after {command}, session `{}` reads rows of another tenant in {}",
+                subject.object_type.word(),
+                subject.object,
+                self.trial.session.name,
+                relation.name
+            );
+            let check = Check::SameView(looker, named_columns(query));
+            let evidence = self.scene(&binding, relation.oid, |scene| {
+                scene.write(&sentence, &binding, act, &check)
+            });
+            return Some(self.hit(
+                &oracle::IDENTITY_GAINED,
+                Severity::Critical,
+                subject,
+                command,
+                ContextState::Bound,
+                sentence,
+                evidence,
+                Vec::new(),
+            ));
+        }
+        None
+    }
+
+    /// The same statement in both worlds.
+    pub fn outcome(&self, relation: &Relation, probe: &WriteProbe, without: &Effect, with: &Effect) -> Option<Hit> {
+        if without.code() == with.code() {
+            return None;
+        }
+        let trial = self.trial;
+        let (what, columns, object) = match &probe.purpose {
+            Purpose::Key(key) if without.error.is_none() => (
+                format!("key `{}` tells whether another tenant has the same value", key.name),
+                key.columns.clone(),
+                relation,
+            ),
+            Purpose::Adopt(key) if with.error.is_none() => (
+                format!(
+                    "foreign key `{}` accepts a row of another tenant and so confirms that it exists",
+                    key.name
+                ),
+                key.columns.clone(),
+                relation,
+            ),
+            Purpose::Key(_)
+            | Purpose::Adopt(_)
+            | Purpose::Own
+            | Purpose::Plant
+            | Purpose::All
+            | Purpose::Steal
+            | Purpose::Move
+            | Purpose::State => return None,
+        };
+        // Only a key that can be guessed or chosen is worth acting on.
+        let random = columns
+            .iter()
+            .filter(|c| {
+                trial
+                    .classes
+                    .class(relation.oid, c)
+                    .is_none_or(|(class, _)| class != Class::Tenant)
+            })
+            .all(|c| relation.column(c).is_some_and(|c| c.base_type == "uuid"));
+        let severity = if random { Severity::Info } else { Severity::Medium };
+        let binding = trial.as_a(ContextState::Bound);
+        let sentence = format!("{} {}: {what}", type_of(object).word(), object.name);
+        let evidence = self.scene(&binding, relation.oid, |scene| {
+            scene.outcome(&sentence, &binding, &probe.act.sql)
+        });
+        let mut hit = self.hit(
+            &oracle::EXISTENCE_REVEALED,
+            severity,
+            Subject::of(object),
+            probe.command,
+            ContextState::Bound,
+            sentence,
+            evidence,
+            Vec::new(),
+        );
+        if let Purpose::Adopt(key) = &probe.purpose
+            && let Some(parent) = trial.catalog.relation(key.references)
+        {
+            hit.route = (parent.name.to_string(), type_of(parent), probe.command);
+        }
+        Some(hit)
+    }
+}

@@ -1,0 +1,724 @@
+//! Reading what columns mean from the text of policies, views, checks and functions, from keys and from names.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::{Class, Classes, ColumnKey, Form, Source, is_named};
+use crate::model::{Catalog, Column, Relation, Session, Tenancy};
+use crate::sql::expr::{self, ColumnRef, Comparison, Facts, Operand, SettingRead};
+
+/// What a function returns of identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Returned {
+    /// A key.
+    Key(Class),
+    /// A JSON setting, or a place in one.
+    Document(SettingRead),
+}
+
+pub(super) struct Inference<'a> {
+    catalog: &'a Catalog,
+    tenancy: &'a Tenancy,
+    sources: Vec<(Source, Class)>,
+    /// What functions return, by name, where they read identity themselves or through others.
+    helpers: HashMap<String, Returned>,
+    role_class: Option<Class>,
+    /// The role of the first session, where it is the same for all tenants.
+    role: Option<String>,
+    /// Names of columns that could not be resolved and are compared with identity.
+    unresolved: BTreeMap<String, Class>,
+    /// Tables that a trigger function's NEW and OLD stand for, while its body is read.
+    row_of: Vec<u32>,
+    found: Classes,
+    equal: UnionFind,
+}
+
+impl<'a> Inference<'a> {
+    pub(super) fn new(catalog: &'a Catalog, sessions: &[Session], tenancy: &'a Tenancy) -> Self {
+        Self {
+            catalog,
+            tenancy,
+            sources: session_sources(sessions),
+            helpers: HashMap::new(),
+            role_class: sessions.iter().find_map(|s| Class::of_token(&s.role)),
+            role: sessions.first().map(|s| s.role.clone()).filter(|r| !r.contains('{')),
+            unresolved: BTreeMap::new(),
+            row_of: Vec::new(),
+            found: Classes::default(),
+            equal: UnionFind::default(),
+        }
+    }
+
+    pub(super) fn run(mut self) -> Classes {
+        self.helpers = self.find_helpers();
+        self.read_declared();
+        self.read_foreign_keys();
+        let catalog = self.catalog;
+        for relation in &catalog.relations {
+            for policy in &relation.policies {
+                for text in [policy.using.as_deref(), policy.check.as_deref()].into_iter().flatten() {
+                    let facts = expr::of_expression(text);
+                    let asks = !facts.settings.is_empty()
+                        || facts.calls.iter().any(|c| self.helpers.contains_key(&c.name))
+                        || text.to_uppercase().contains("_USER")
+                        || !facts.relations.is_empty();
+                    if asks {
+                        self.found.guarded.insert(relation.oid);
+                    }
+                    self.read(&facts, Some(relation));
+                }
+            }
+            for check in &relation.checks {
+                self.read_check(&expr::of_expression(&check.expression), relation);
+            }
+            if let Some(definition) = &relation.definition {
+                self.read(&expr::of_query(definition), None);
+            }
+        }
+        for function in &catalog.functions {
+            let facts = of_body(function);
+            self.row_of = triggered_tables(catalog, function);
+            self.read(&facts, None);
+            self.row_of.clear();
+        }
+        self.find_authorities();
+        self.spread_classes();
+        self.read_setting_names();
+        self.adopt_membership_columns();
+        self.spread_names();
+        self.spread_classes();
+        self.inherit();
+        self.number_groups();
+        self.find_roots();
+        self.found
+    }
+
+    /// Functions that return an identity, to any depth.
+    fn find_helpers(&mut self) -> HashMap<String, Returned> {
+        let texts: Vec<(&str, Facts)> = self
+            .catalog
+            .functions
+            .iter()
+            .filter(|f| !f.is_trigger())
+            .map(|f| (f.name.name.as_str(), of_body(f)))
+            .collect();
+        loop {
+            let before = self.helpers.len();
+            for (name, facts) in &texts {
+                // A function that reads tables returns something else than identity.
+                if self.helpers.contains_key(*name) || !facts.relations.is_empty() {
+                    continue;
+                }
+                let through = facts.calls.iter().find_map(|call| self.returned_by(call));
+                let returned = facts
+                    .settings
+                    .iter()
+                    .find_map(|read| self.returned_by_setting(read))
+                    .or(through);
+                if let Some(returned) = returned {
+                    self.helpers.insert((*name).to_owned(), returned);
+                }
+            }
+            if self.helpers.len() == before {
+                return std::mem::take(&mut self.helpers);
+            }
+        }
+    }
+
+    fn returned_by_setting(&mut self, read: &SettingRead) -> Option<Returned> {
+        if let Some(class) = self.class_of_setting(read) {
+            if let Some(cast) = &read.cast {
+                self.found.casts.entry(class).or_insert_with(|| cast.clone());
+            }
+            return Some(Returned::Key(class));
+        }
+        let leads_on = self.sources.iter().any(|((name, path), _)| {
+            *name == read.name && path.len() > read.path.len() && path.starts_with(&read.path)
+        });
+        leads_on.then(|| Returned::Document(read.clone()))
+    }
+
+    fn returned_by(&mut self, call: &expr::Named) -> Option<Returned> {
+        match self.helpers.get(&call.name)?.clone() {
+            Returned::Key(class) => Some(Returned::Key(class)),
+            Returned::Document(mut read) => {
+                read.path.extend(call.path.iter().cloned());
+                self.returned_by_setting(&read)
+            }
+        }
+    }
+
+    fn class_of_setting(&self, read: &SettingRead) -> Option<Class> {
+        self.sources
+            .iter()
+            .find(|((name, path), _)| *name == read.name && *path == read.path)
+            .map(|(_, class)| *class)
+    }
+
+    fn read_declared(&mut self) {
+        for relation in self.catalog.tables() {
+            for column in &relation.columns {
+                if self.tenancy.columns.contains(&column.name) {
+                    self.classify((relation.oid, column.name.clone()), Class::Tenant, Form::Whole);
+                }
+            }
+            for (declared, class) in [(&self.tenancy.root, Class::Tenant), (&self.tenancy.users, Class::User)] {
+                if declared.as_deref().is_some_and(|name| is_named(relation, name))
+                    && let Some([key]) = relation.primary_key().map(|k| k.columns.as_slice())
+                {
+                    self.classify((relation.oid, key.clone()), class, Form::Whole);
+                }
+            }
+        }
+    }
+
+    fn read_foreign_keys(&mut self) {
+        for relation in self.catalog.tables() {
+            for key in &relation.foreign_keys {
+                for (here, there) in key.columns.iter().zip(&key.referenced_columns) {
+                    self.equal
+                        .join((relation.oid, here.clone()), (key.references, there.clone()));
+                }
+            }
+        }
+    }
+
+    /// Comparisons of a policy (`relation` given), view or function.
+    fn read(&mut self, facts: &Facts, relation: Option<&Relation>) {
+        for comparison in &facts.comparisons {
+            self.read_comparison(comparison, relation);
+        }
+    }
+
+    fn read_check(&mut self, facts: &Facts, relation: &Relation) {
+        for comparison in &facts.comparisons {
+            if let (Some(column), Some(values)) = (
+                self.column_of(&comparison.left, Some(relation)),
+                literals_of(&comparison.right),
+            ) && is_equality(&comparison.op)
+            {
+                self.add_literals(column, values);
+            }
+        }
+    }
+
+    fn read_comparison(&mut self, comparison: &Comparison, relation: Option<&Relation>) {
+        let sides = [
+            (&comparison.left, &comparison.right),
+            (&comparison.right, &comparison.left),
+        ];
+        for (side, other) in sides {
+            let Some(column) = self.column_of(side, relation) else {
+                continue;
+            };
+            if comparison.op.starts_with("IS") && !comparison.op.contains("DISTINCT") {
+                self.found.null_tested.insert(column.clone());
+                if comparison.op == "IS NULL" && comparison.positive {
+                    self.found.null_preferred.insert(column);
+                }
+                continue;
+            }
+            if let Some(class) = self.class_of_operand(other) {
+                if let expr::OperandKind::Setting(read) = other.kind()
+                    && let Some(cast) = &read.cast
+                {
+                    self.found.casts.entry(class).or_insert_with(|| cast.clone());
+                }
+                let form = self.form_of(comparison, side, other, &column);
+                self.classify(column, class, form);
+            } else if let Some(values) = literals_of(other) {
+                if is_equality(&comparison.op)
+                    && comparison.positive
+                    && let Some(first) = values.first()
+                {
+                    self.found
+                        .preferred
+                        .entry(column.clone())
+                        .or_insert_with(|| first.clone());
+                }
+                self.add_literals(column, values);
+            } else if let (expr::OperandKind::CurrentUser, Some(role)) = (other.kind(), &self.role) {
+                // All tenants share the role: the column can only hold its name.
+                self.found
+                    .preferred
+                    .entry(column.clone())
+                    .or_insert_with(|| role.clone());
+            } else if is_clock(other) {
+                self.found.with_now.insert(column);
+            } else if let Some(other) = self.column_of(other, relation)
+                && is_equality(&comparison.op)
+                && other != column
+            {
+                self.equal.join(column, other);
+            }
+        }
+    }
+
+    /// How a column holds a key that it is compared with in this way.
+    fn form_of(&self, comparison: &Comparison, side: &Operand, other: &Operand, column: &ColumnKey) -> Form {
+        let is_text = self
+            .catalog
+            .relation(column.0)
+            .and_then(|r| r.column(&column.1))
+            .is_some_and(|c| c.category == "S" || matches!(c.base_type.as_str(), "citext" | "ltree"));
+        let computed = |o: &Operand| o.wrapped_in().iter().any(|w| matches!(w.as_str(), "*" | "/" | "%"));
+        if !is_text {
+            return if computed(side) || computed(other) {
+                Form::Scaled
+            } else {
+                Form::Whole
+            };
+        }
+        if is_equality(&comparison.op) && !is_partial(side) {
+            Form::Whole
+        } else {
+            Form::Embedded
+        }
+    }
+
+    fn add_literals(&mut self, column: ColumnKey, values: Vec<String>) {
+        let known = self.found.literals.entry(column).or_default();
+        for value in values {
+            if !known.contains(&value) {
+                known.push(value);
+            }
+        }
+    }
+
+    fn class_of_operand(&self, operand: &Operand) -> Option<Class> {
+        match operand.kind() {
+            expr::OperandKind::Setting(read) => self.class_of_setting(read),
+            expr::OperandKind::Call(call) => match self.helpers.get(&call.name)? {
+                Returned::Key(class) => Some(*class),
+                Returned::Document(read) => {
+                    let mut read = read.clone();
+                    read.path.extend(call.path.iter().cloned());
+                    self.class_of_setting(&read)
+                }
+            },
+            expr::OperandKind::CurrentUser => self.role_class,
+            expr::OperandKind::Column(_)
+            | expr::OperandKind::Literal(_)
+            | expr::OperandKind::Literals(_)
+            | expr::OperandKind::Other(_) => None,
+        }
+    }
+
+    fn column_of(&self, operand: &Operand, relation: Option<&Relation>) -> Option<ColumnKey> {
+        let expr::OperandKind::Column(column) = operand.kind() else {
+            return None;
+        };
+        self.resolve(column, relation)
+    }
+
+    fn resolve(&self, column: &ColumnRef, relation: Option<&Relation>) -> Option<ColumnKey> {
+        if matches!(column.qualifier.as_deref(), Some("new" | "old")) {
+            let table = self
+                .row_of
+                .iter()
+                .filter_map(|oid| self.catalog.relation(*oid))
+                .find(|r| r.column(&column.name).is_some())?;
+            return Some((table.oid, column.name.clone()));
+        }
+        let named = column
+            .relation
+            .as_ref()
+            .or(column.qualifier.as_ref())
+            .and_then(|name| {
+                let (schema, name) = match name.rsplit_once('.') {
+                    Some((schema, name)) => (Some(schema), name),
+                    None => (None, name.as_str()),
+                };
+                self.catalog.find_relation(schema, name)
+            })
+            .or(relation.filter(|r| r.column(&column.name).is_some()))?;
+        named.column(&column.name).map(|c| (named.oid, c.name.clone()))
+    }
+
+    fn classify(&mut self, column: ColumnKey, class: Class, form: Form) {
+        let entry = self.found.classes.entry(column).or_insert((class, form));
+        if entry.0 == class && form == Form::Whole {
+            entry.1 = Form::Whole;
+        }
+    }
+
+    /// A column that is compared for equality with a column of a class is of that class.
+    fn spread_classes(&mut self) {
+        let mut by_group: HashMap<usize, Class> = HashMap::new();
+        for (column, (class, form)) in &self.found.classes {
+            if *form == Form::Whole {
+                let group = self.equal.find(column.clone());
+                let entry = by_group.entry(group).or_insert(*class);
+                // Where a group has both, the tenant decides: it is the boundary.
+                if *class == Class::Tenant {
+                    *entry = Class::Tenant;
+                }
+            }
+        }
+        for column in self.equal.members() {
+            let group = self.equal.find(column.clone());
+            if let Some(class) = by_group.get(&group) {
+                self.found.classes.entry(column).or_insert((*class, Form::Whole));
+            }
+        }
+    }
+
+    /// Relations that policies, and views with the rights of their owner, read, themselves or through functions.
+    fn find_authorities(&mut self) {
+        let catalog = self.catalog;
+        let mut waiting: Vec<Facts> = Vec::new();
+        for relation in &catalog.relations {
+            let conditions = relation
+                .policies
+                .iter()
+                .flat_map(|p| [p.using.as_deref(), p.check.as_deref()])
+                .flatten();
+            waiting.extend(conditions.map(expr::of_expression));
+            if let Some(definition) = relation
+                .definition
+                .as_deref()
+                .filter(|_| !relation.is_security_invoker())
+            {
+                waiting.push(expr::of_query(definition));
+            }
+        }
+        let mut called: BTreeSet<u32> = BTreeSet::new();
+        while let Some(facts) = waiting.pop() {
+            let named = facts.relations.iter();
+            let read = named.filter_map(|r| catalog.find_relation(r.schema.as_deref(), &r.name));
+            self.found.authorities.extend(read.map(|r| r.oid));
+            for call in &facts.calls {
+                for function in catalog.find_functions(call.schema.as_deref(), &call.name) {
+                    if called.insert(function.oid) {
+                        waiting.push(of_body(function));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A column of the same name as a setting or claim holds what that holds.
+    fn read_setting_names(&mut self) {
+        for ((name, path), class) in self.sources.clone() {
+            let last = path
+                .last()
+                .map_or_else(|| name.rsplit('.').next().unwrap_or(&name), String::as_str);
+            let word = last.trim_start_matches("current_");
+            if is_plain_word(word) || word == "sub" {
+                continue;
+            }
+            for table in self.catalog.tables() {
+                // A column that is compared with the role holds the role.
+                let is_settled = self.found.preferred.contains_key(&(table.oid, word.to_owned()));
+                if table.column(word).is_some() && !is_settled {
+                    self.found
+                        .classes
+                        .entry((table.oid, word.to_owned()))
+                        .or_insert((class, Form::Whole));
+                }
+            }
+        }
+    }
+
+    /// A tenant that is reached through memberships only: the other column of a table that holds the user, where other
+    /// tables have a column of that name.
+    fn adopt_membership_columns(&mut self) {
+        if self.found.classes.values().any(|(class, _)| *class == Class::Tenant) {
+            return;
+        }
+        let stem = |name: &str| {
+            name.trim_end_matches("_id")
+                .trim_end_matches("_key")
+                .trim_end_matches("_slug")
+                .to_owned()
+        };
+        let mut stems: BTreeSet<(String, String)> = BTreeSet::new();
+        for table in self.catalog.tables() {
+            let user = self.found.columns_of(table, Class::User);
+            if user.is_empty() {
+                continue;
+            }
+            for column in table
+                .columns
+                .iter()
+                .filter(|c| !user.contains(&c.name) && !is_plain_word(&c.name))
+            {
+                let elsewhere = self.catalog.tables().filter(|t| t.oid != table.oid).any(|t| {
+                    t.columns
+                        .iter()
+                        .any(|c| stem(&c.name) == stem(&column.name) && c.base_type == column.base_type)
+                });
+                if elsewhere
+                    && table
+                        .keys
+                        .iter()
+                        .any(|k| k.columns.contains(&column.name) || user.len() == 1)
+                {
+                    stems.insert((stem(&column.name), column.base_type.clone()));
+                }
+            }
+        }
+        for table in self.catalog.tables() {
+            for column in &table.columns {
+                if stems.contains(&(stem(&column.name), column.base_type.clone())) {
+                    self.classify((table.oid, column.name.clone()), Class::Tenant, Form::Whole);
+                }
+            }
+        }
+    }
+
+    /// A column of the same name and type as one that is known to carry the tenant carries it, too.
+    fn spread_names(&mut self) {
+        let mut names: BTreeMap<(String, String), Class> = BTreeMap::new();
+        for ((oid, name), (class, form)) in &self.found.classes {
+            if *form == Form::Whole
+                && name != "id"
+                && let Some(column) = self.catalog.relation(*oid).and_then(|r| r.column(name))
+            {
+                names.entry((name.clone(), column.base_type.clone())).or_insert(*class);
+            }
+        }
+        for relation in self.catalog.tables() {
+            for column in &relation.columns {
+                if let Some(class) = self.unresolved.get(&column.name) {
+                    self.found
+                        .classes
+                        .entry((relation.oid, column.name.clone()))
+                        .or_insert((*class, Form::Whole));
+                }
+                if let Some(class) = names.get(&(column.name.clone(), column.base_type.clone())) {
+                    self.found
+                        .classes
+                        .entry((relation.oid, column.name.clone()))
+                        .or_insert((*class, Form::Whole));
+                }
+            }
+        }
+    }
+
+    /// Partitions and children have the columns of their parents.
+    fn inherit(&mut self) {
+        for _ in 0..4 {
+            for relation in self.catalog.tables() {
+                for parent in &relation.parents {
+                    for column in &relation.columns {
+                        if let Some(found) = self.found.class(*parent, &column.name) {
+                            self.found
+                                .classes
+                                .entry((relation.oid, column.name.clone()))
+                                .or_insert(found);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn number_groups(&mut self) {
+        let foreign: HashSet<ColumnKey> = self
+            .catalog
+            .tables()
+            .flat_map(|r| {
+                r.foreign_keys
+                    .iter()
+                    .flat_map(|k| k.columns.iter().map(|c| (r.oid, c.clone())))
+            })
+            .collect();
+        let mut sizes: HashMap<usize, usize> = HashMap::new();
+        let members = self.equal.members();
+        for column in &members {
+            if !foreign.contains(column) {
+                *sizes.entry(self.equal.find(column.clone())).or_default() += 1;
+            }
+        }
+        for column in members {
+            let group = self.equal.find(column.clone());
+            let type_fits = |c: &Column| c.category != "B" && c.labels.is_empty();
+            let fits = self
+                .catalog
+                .relation(column.0)
+                .and_then(|r| r.column(&column.1))
+                .is_some_and(type_fits);
+            if sizes.get(&group).is_some_and(|n| *n > 1)
+                && fits
+                && !foreign.contains(&column)
+                && !self.found.classes.contains_key(&column)
+            {
+                self.found.groups.insert(column, group);
+            }
+        }
+    }
+
+    fn find_roots(&mut self) {
+        for relation in self.catalog.tables() {
+            let declared = self
+                .tenancy
+                .root
+                .as_deref()
+                .is_some_and(|name| is_named(relation, name));
+            let keyed = relation.primary_key().is_some_and(|k| {
+                matches!(k.columns.as_slice(), [only] if self.found.class(relation.oid, only) == Some((Class::Tenant, Form::Whole)))
+            });
+            if declared || (keyed && self.tenancy.root.is_none()) {
+                self.found.roots.insert(relation.oid);
+            }
+        }
+    }
+}
+
+/// Facts of a function's body.
+fn of_body(function: &crate::model::Function) -> Facts {
+    if function.language == "sql" {
+        expr::of_query(&function.body)
+    } else {
+        expr::of_plpgsql(&function.body)
+    }
+}
+
+/// Tables whose triggers run a function.
+fn triggered_tables(catalog: &Catalog, function: &crate::model::Function) -> Vec<u32> {
+    if !function.is_trigger() {
+        return Vec::new();
+    }
+    let call = format!("{}(", function.name.name);
+    let runs = |r: &&Relation| {
+        r.triggers
+            .iter()
+            .any(|t| t.rsplit("EXECUTE FUNCTION ").next().is_some_and(|f| f.contains(&call)))
+    };
+    catalog.tables().filter(runs).map(|r| r.oid).collect()
+}
+
+/// Column names that say nothing about belonging.
+fn is_plain_word(name: &str) -> bool {
+    [
+        "id",
+        "name",
+        "role",
+        "status",
+        "state",
+        "kind",
+        "type",
+        "title",
+        "body",
+        "note",
+        "email",
+        "display_name",
+        "n",
+    ]
+    .contains(&name)
+        || name.ends_with("_at")
+        || name.starts_with("is_")
+}
+
+fn is_equality(op: &str) -> bool {
+    matches!(op, "=" | "IN" | "= ANY" | "IS NOT DISTINCT FROM")
+}
+
+/// Whether only a part of the column is compared.
+fn is_partial(operand: &Operand) -> bool {
+    operand
+        .wrapped_in()
+        .iter()
+        .any(|w| !matches!(w.as_str(), "coalesce" | "nullif" | "cast" | "lower" | "upper"))
+}
+
+fn is_clock(operand: &Operand) -> bool {
+    match operand.kind() {
+        expr::OperandKind::Call(call) => matches!(
+            call.name.as_str(),
+            "now" | "clock_timestamp" | "statement_timestamp" | "transaction_timestamp"
+        ),
+        expr::OperandKind::Other(text) => {
+            let text = text.to_uppercase();
+            text.contains("CURRENT_TIMESTAMP")
+                || text.contains("CURRENT_DATE")
+                || text.contains("NOW()")
+                || text.contains("LOCALTIMESTAMP")
+        }
+        _ => false,
+    }
+}
+
+fn literals_of(operand: &Operand) -> Option<Vec<String>> {
+    match operand.kind() {
+        expr::OperandKind::Literal(value) => Some(vec![value.clone()]),
+        expr::OperandKind::Literals(values) => Some(values.clone()),
+        _ => None,
+    }
+}
+
+/// Which setting, or place in a JSON setting, holds which key.
+fn session_sources(sessions: &[Session]) -> Vec<(Source, Class)> {
+    let mut sources = Vec::new();
+    for (name, template) in sessions.iter().flat_map(|s| &s.settings) {
+        match serde_json::from_str::<serde_json::Value>(template) {
+            Ok(json @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) => {
+                json_sources(name, &json, &mut Vec::new(), &mut sources)
+            }
+            _ => {
+                if let Some(class) = Class::of_token(template) {
+                    sources.push(((name.clone(), Vec::new()), class));
+                }
+            }
+        }
+    }
+    sources
+}
+
+fn json_sources(name: &str, json: &serde_json::Value, path: &mut Vec<String>, sources: &mut Vec<(Source, Class)>) {
+    match json {
+        serde_json::Value::Object(map) => {
+            for (key, value) in map {
+                path.push(key.clone());
+                json_sources(name, value, path, sources);
+                path.pop();
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| json_sources(name, item, path, sources)),
+        serde_json::Value::String(text) => {
+            if let Some(class) = Class::of_token(text) {
+                sources.push(((name.to_owned(), path.clone()), class));
+            }
+        }
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
+    }
+}
+
+#[derive(Debug, Default)]
+struct UnionFind {
+    index: BTreeMap<ColumnKey, usize>,
+    parent: Vec<usize>,
+}
+
+impl UnionFind {
+    fn slot(&mut self, column: ColumnKey) -> usize {
+        let next = self.parent.len();
+        let slot = *self.index.entry(column).or_insert(next);
+        if slot == next {
+            self.parent.push(next);
+        }
+        slot
+    }
+
+    fn root(&self, mut slot: usize) -> usize {
+        while self.parent[slot] != slot {
+            slot = self.parent[slot];
+        }
+        slot
+    }
+
+    fn find(&mut self, column: ColumnKey) -> usize {
+        let slot = self.slot(column);
+        self.root(slot)
+    }
+
+    fn join(&mut self, a: ColumnKey, b: ColumnKey) {
+        let (a, b) = (self.slot(a), self.slot(b));
+        let (a, b) = (self.root(a), self.root(b));
+        self.parent[a] = b;
+    }
+
+    fn members(&self) -> Vec<ColumnKey> {
+        self.index.keys().cloned().collect()
+    }
+}
