@@ -19,6 +19,8 @@ mod house;
 mod leaks;
 #[path = "support/leaks.rs"]
 mod leaks_support;
+#[path = "support/providers.rs"]
+mod providers;
 #[path = "suite/servers.rs"]
 mod servers;
 #[path = "suite/snapshots.rs"]

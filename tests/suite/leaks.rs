@@ -72,10 +72,10 @@ async fn flawed_schemas_are_found_and_their_twins_are_quiet() {
     }
     let provider = bench.provider();
     bench.stop().await;
-    println!(
+    crate::providers::say(&format!(
         "flawed of attacker api and kind read: {reads_found} of {reads} found; correct designs: {quiet} of {correct} quiet; {} open",
         failing.len()
-    );
+    ));
     assert!(reads_found * 100 >= reads * 70, "too few found: {told:#?}");
     assert!(quiet * 100 >= correct * 95, "too many false alarms: {told:#?}");
     // The list is of a native server: elsewhere some cases cannot run.

@@ -14,6 +14,7 @@ use sqlx::{Connection, PgConnection, Row};
 use tenantproof::pg::{Provider, Server, ServerChoice, ServerError, ServerOptions};
 
 use crate::child::Holder;
+use crate::providers::absent;
 use crate::traces;
 
 async fn start(choice: &str) -> Server {
@@ -54,6 +55,9 @@ async fn databases(connection: &mut PgConnection) -> Vec<String> {
 #[case::container("container", Provider::Container)]
 #[tokio::test]
 async fn a_server_starts_hands_out_databases_and_leaves_nothing(#[case] choice: &str, #[case] kind: Provider) {
+    if absent(choice) {
+        return;
+    }
     let begun = Instant::now();
     let server = start(choice).await;
     eprintln!("{choice}: start {:?}", begun.elapsed());
@@ -110,6 +114,9 @@ async fn a_server_starts_hands_out_databases_and_leaves_nothing(#[case] choice: 
 
 #[tokio::test]
 async fn a_copy_holds_what_the_original_holds() {
+    if absent("local") {
+        return;
+    }
     let server = start("local").await;
     let original = server.scratch().await.unwrap();
     let mut connection = connect(original.connect_options()).await;
@@ -126,6 +133,9 @@ async fn a_copy_holds_what_the_original_holds() {
 
 #[tokio::test]
 async fn what_force_does_not_drop_is_cleared_away() {
+    if absent("local") {
+        return;
+    }
     let server = start("local").await;
     let (scratch, witness) = (server.scratch().await.unwrap(), server.scratch().await.unwrap());
     let mut connection = connect(scratch.connect_options()).await;
@@ -154,6 +164,9 @@ async fn what_force_does_not_drop_is_cleared_away() {
 #[case::container("container")]
 #[tokio::test]
 async fn a_handle_ends_a_server_in_other_hands(#[case] choice: &str) {
+    if absent(choice) {
+        return;
+    }
     let server = start(choice).await;
     let scratch = server.scratch().await.unwrap();
     let handle = server.cleanup_handle();
@@ -176,6 +189,9 @@ async fn a_handle_ends_a_server_in_other_hands(#[case] choice: &str) {
 #[case::local("local")]
 #[case::container("container")]
 fn a_process_that_ends_well_leaves_nothing(#[case] choice: &str) {
+    if absent(choice) {
+        return;
+    }
     let mut holder = Holder::spawn(Holder::command(choice));
     let pid = holder.pid();
     assert!(holder.report().starts_with("READY"));
@@ -192,6 +208,9 @@ fn a_process_that_ends_well_leaves_nothing(#[case] choice: &str) {
 #[case::local("local")]
 #[case::container("container")]
 fn dropping_is_enough_even_without_a_runtime(#[case] choice: &str) {
+    if absent(choice) {
+        return;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .worker_threads(1)
@@ -223,6 +242,9 @@ fn dropping_is_enough_even_without_a_runtime(#[case] choice: &str) {
 #[case::local("local", [30, 60, 100, 150, 200])]
 #[case::container("container", [50, 200, 500, 900, 1500])]
 fn a_start_that_is_given_up_leaves_nothing(#[case] choice: &str, #[case] moments: [u64; 5]) {
+    if absent(choice) {
+        return;
+    }
     for moment in moments {
         let mut holder = Holder::spawn(Holder::command_that_gives_up(choice, moment));
         let pid = holder.pid();
@@ -234,6 +256,9 @@ fn a_start_that_is_given_up_leaves_nothing(#[case] choice: &str, #[case] moments
 
 #[test]
 fn auto_prefers_a_container_and_tells_what_it_passed_over() {
+    if absent("container") {
+        return;
+    }
     let mut holder = Holder::spawn(Holder::command("auto"));
     assert!(
         holder.report().starts_with("READY container "),
@@ -257,6 +282,9 @@ fn auto_prefers_a_container_and_tells_what_it_passed_over() {
 
 #[test]
 fn an_engine_that_does_not_answer_is_passed_over() {
+    if absent("container") {
+        return;
+    }
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("docker.sock");
     let _silent = std::os::unix::net::UnixListener::bind(&socket).unwrap();
@@ -297,6 +325,9 @@ async fn a_missing_image_or_version_is_refused_quickly() {
 #[case::somebody_elses_server("PGHOST", "nowhere", "READY local")]
 #[case::nowhere_to_keep("HOME", "", "READY local")]
 fn the_environment_is_heeded_where_it_is_meant_for_us(#[case] name: &str, #[case] value: &str, #[case] expected: &str) {
+    if absent("local") {
+        return;
+    }
     let temporary = tempfile::tempdir().unwrap();
     let mut command = Holder::command("local");
     command
@@ -310,6 +341,9 @@ fn the_environment_is_heeded_where_it_is_meant_for_us(#[case] name: &str, #[case
 
 #[test]
 fn runs_at_once_share_what_initdb_made_and_mend_it_when_it_is_damaged() {
+    if absent("local") {
+        return;
+    }
     let cache = tempfile::tempdir().unwrap();
     let command = || {
         let mut command = Holder::command("local");
@@ -336,6 +370,9 @@ fn runs_at_once_share_what_initdb_made_and_mend_it_when_it_is_damaged() {
 
 #[test]
 fn a_user_without_rights_starts_a_local_server_too() {
+    if absent("local") {
+        return;
+    }
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::os::unix::process::CommandExt;
     if std::fs::metadata("/proc/self").unwrap().uid() != 0 {

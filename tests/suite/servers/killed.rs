@@ -6,6 +6,7 @@ use rstest::rstest;
 
 use super::start;
 use crate::child::Holder;
+use crate::providers::absent;
 use crate::traces;
 
 const LIMIT: Duration = Duration::from_secs(2);
@@ -15,6 +16,9 @@ const MOMENTS: [u64; 10] = [0, 20, 50, 90, 140, 200, 300, 500, 900, 1500];
 
 #[tokio::test]
 async fn a_local_server_does_not_outlive_its_owner() {
+    if absent("local") {
+        return;
+    }
     for moment in MOMENTS {
         let mut holder = Holder::spawn(Holder::command("local"));
         std::thread::sleep(Duration::from_millis(moment));
@@ -31,6 +35,9 @@ async fn a_local_server_does_not_outlive_its_owner() {
 /// A shell starts background programs deaf to SIGQUIT, and they stay so until they have set up their handlers.
 #[test]
 fn not_even_one_that_has_just_begun() {
+    if absent("local") {
+        return;
+    }
     for wait in 0..10 {
         let mut holder = Holder::spawn(Holder::command("local"));
         let pid = holder.pid();
@@ -53,6 +60,9 @@ fn not_even_one_that_has_just_begun() {
 /// The first run of a machine: `initdb` takes its time.
 #[rstest]
 fn nor_does_initdb(#[values(100, 400, 800)] moment: u64) {
+    if absent("local") {
+        return;
+    }
     let cache = tempfile::tempdir().unwrap();
     let mut command = Holder::command("local");
     command.env("XDG_CACHE_HOME", cache.path());
@@ -66,6 +76,9 @@ fn nor_does_initdb(#[values(100, 400, 800)] moment: u64) {
 
 #[tokio::test]
 async fn a_local_server_whose_watchdog_was_killed_too_ends_with_the_next_start() {
+    if absent("local") {
+        return;
+    }
     let mut holder = Holder::spawn(Holder::command("local"));
     assert!(holder.report().starts_with("READY"));
     let pid = holder.pid();
@@ -100,6 +113,9 @@ async fn a_local_server_whose_watchdog_was_killed_too_ends_with_the_next_start()
 
 #[tokio::test]
 async fn a_container_does_not_outlive_the_next_start() {
+    if absent("container") {
+        return;
+    }
     for moment in MOMENTS {
         let mut holder = Holder::spawn(Holder::command("container"));
         std::thread::sleep(Duration::from_millis(moment));
@@ -117,6 +133,9 @@ async fn a_container_does_not_outlive_the_next_start() {
 #[case::container("container")]
 #[tokio::test]
 async fn a_living_run_is_not_swept(#[case] choice: &str) {
+    if absent(choice) {
+        return;
+    }
     let mut holder = Holder::spawn(Holder::command(choice));
     assert!(holder.report().starts_with("READY"));
     let pid = holder.pid();

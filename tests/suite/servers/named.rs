@@ -6,6 +6,7 @@ use tenantproof::pg::{Provider, Scratch, Server, ServerChoice, ServerError, Serv
 
 use super::{connect, databases, run, start, texts};
 use crate::child::Holder;
+use crate::providers::absent;
 use crate::traces;
 
 /// The folder of the server's socket, as a URL takes it.
@@ -37,6 +38,9 @@ async fn refusal(url: String) -> ServerError {
 
 #[tokio::test]
 async fn a_named_server_keeps_nothing_of_ours_and_loses_nothing_of_its_own() {
+    if absent("local") {
+        return;
+    }
     let host = start("local").await;
     let witness = host.scratch().await.unwrap();
     let mut connection = connect(witness.connect_options()).await;
@@ -74,6 +78,9 @@ async fn a_named_server_keeps_nothing_of_ours_and_loses_nothing_of_its_own() {
 
 #[tokio::test]
 async fn a_killed_run_is_swept_from_a_named_server_and_a_living_one_is_not() {
+    if absent("local") {
+        return;
+    }
     let host = start("local").await;
     let witness = host.scratch().await.unwrap();
     let mut connection = connect(witness.connect_options()).await;
@@ -105,6 +112,9 @@ async fn a_killed_run_is_swept_from_a_named_server_and_a_living_one_is_not() {
 
 #[tokio::test]
 async fn each_refusal_has_a_name_and_shows_no_password() {
+    if absent("local") {
+        return;
+    }
     let host = start("local").await;
     let witness = host.scratch().await.unwrap();
     let mut connection = connect(witness.connect_options()).await;

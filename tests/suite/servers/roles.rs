@@ -6,6 +6,7 @@ use rstest::rstest;
 use tenantproof::pg::{RoleChanges, ServerError};
 
 use super::{connect, run, start, texts};
+use crate::providers::absent;
 
 fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
@@ -35,6 +36,9 @@ const ROLES: &str = "SELECT rolname::text FROM pg_roles WHERE rolname !~ '^(pg_|
 #[case::granted_here_only("CREATE TABLE t (); GRANT SELECT ON t TO old", &[], &[])]
 #[tokio::test]
 async fn a_transaction_s_roles_are_told_apart(#[case] sql: &str, #[case] created: &[&str], #[case] altered: &[&str]) {
+    if absent("local") {
+        return;
+    }
     let server = start("local").await;
     let witness = server.scratch().await.unwrap();
     let mut other = connect(witness.connect_options()).await;
@@ -70,6 +74,9 @@ async fn a_transaction_s_roles_are_told_apart(#[case] sql: &str, #[case] created
 
 #[tokio::test]
 async fn roles_go_with_whatever_they_hold() {
+    if absent("local") {
+        return;
+    }
     let server = start("local").await;
     let witness = server.scratch().await.unwrap();
     let mut other = connect(witness.connect_options()).await;
@@ -116,6 +123,9 @@ async fn roles_go_with_whatever_they_hold() {
 
 #[tokio::test]
 async fn a_role_that_others_depend_on_stays_with_what_it_owns() {
+    if absent("local") {
+        return;
+    }
     let server = start("local").await;
     let witness = server.scratch().await.unwrap();
     // Where the roles are dropped from.
@@ -145,6 +155,9 @@ async fn a_role_that_others_depend_on_stays_with_what_it_owns() {
 
 #[tokio::test]
 async fn noting_outside_of_a_transaction_is_an_error() {
+    if absent("local") {
+        return;
+    }
     let server = start("local").await;
     let scratch = server.scratch().await.unwrap();
     let mut connection = connect(scratch.connect_options()).await;
