@@ -83,15 +83,35 @@ impl TargetOptions {
         })
     }
 
+    /// The target file that was named, else `./tenantproof.toml`; but where that names a schema of its own and the command
+    /// line names another, its sessions and tables mean nothing there.
     fn target_file(&self) -> Result<TargetFile, Failure> {
-        match &self.config {
-            Some(path) => target::read(path).map_err(Failure::usage),
-            None if !self.schema.is_empty() => Ok(TargetFile::default()),
-            None if Path::new("tenantproof.toml").exists() => {
-                target::read(Path::new("tenantproof.toml")).map_err(Failure::usage)
-            }
-            None => Ok(TargetFile::default()),
+        if let Some(path) = &self.config {
+            return target::read(path).map_err(Failure::usage);
         }
+        let found = Path::new("tenantproof.toml");
+        if !found.exists() {
+            return Ok(TargetFile::default());
+        }
+        let file = target::read(found).map_err(Failure::usage)?;
+        let real = |paths: &[PathBuf]| -> Vec<PathBuf> {
+            paths
+                .iter()
+                .map(|p| p.canonicalize().unwrap_or_else(|_| p.clone()))
+                .collect()
+        };
+        let is_meant = self.schema.is_empty()
+            || file.target.schema.is_empty()
+            || real(&file.target.schema)
+                .iter()
+                .all(|own| real(&self.schema).contains(own));
+        if is_meant {
+            return Ok(file);
+        }
+        anstream::eprintln!(
+            "note: ./tenantproof.toml is for another schema and is not used; give it with --config to use it"
+        );
+        Ok(TargetFile::default())
     }
 
     fn schema_paths(&self, file: &TargetFile) -> Result<Vec<PathBuf>, Failure> {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Finding, FindingKind, Route, Severity, Source};
+use crate::model::{Command, Finding, FindingKind, Route, Severity, Source};
 use crate::probe::judge::Hit;
 
 /// Puts hits together, the worst findings first.
@@ -90,6 +90,13 @@ fn finding(object: String, id: &'static str, mut hits: Vec<Hit>) -> Finding {
     routes.sort();
     routes.dedup();
     let first = hits.swap_remove(0);
+    let remedy = match first.route.2 {
+        // "TRUNCATE ... [is] not subject to row security" (manual, Row Security Policies).
+        Command::Truncate => {
+            format!("revoke it, for row security does not apply: REVOKE TRUNCATE ON {object} FROM the role")
+        }
+        _ => first.oracle.remedy.to_owned(),
+    };
     Finding {
         rule: id.to_owned(),
         source: Source::Dynamic,
@@ -101,7 +108,7 @@ fn finding(object: String, id: &'static str, mut hits: Vec<Hit>) -> Finding {
         session: Some(first.session),
         message: first.message,
         evidence: Some(first.evidence),
-        remedy: first.oracle.remedy.to_owned(),
+        remedy,
         routes,
     }
 }
