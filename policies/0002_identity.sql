@@ -45,15 +45,29 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
+-- In PL/pgSQL and not SQL, as all helpers that policies ask: the session keeps its plan, where a SQL function that cannot be
+-- inlined is parsed and planned anew in every statement.
 CREATE FUNCTION public.current_tenant_id() RETURNS uuid
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.identity_uuid('app.tenant_id', 'app_metadata', 'tenant_id') $$;
+AS $$
+BEGIN
+  RETURN (
+    SELECT public.identity_uuid('app.tenant_id', 'app_metadata', 'tenant_id')
+  );
+END
+$$;
 
 CREATE FUNCTION public.current_user_id() RETURNS uuid
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT public.identity_uuid('app.user_id', 'sub') $$;
+AS $$
+BEGIN
+  RETURN (
+    SELECT public.identity_uuid('app.user_id', 'sub')
+  );
+END
+$$;
 
 REVOKE ALL ON FUNCTION public.identity_uuid(text, text[]), public.current_tenant_id(), public.current_user_id() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public.identity_uuid(text, text[]), public.current_tenant_id(), public.current_user_id()

@@ -50,30 +50,44 @@ CREATE TRIGGER touch BEFORE UPDATE ON public.memberships FOR EACH ROW EXECUTE FU
 -- end. They take no argument, so there is nothing to ask them about anybody else.
 
 CREATE FUNCTION public.member_tenant_id() RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT m.tenant_id
-  FROM public.memberships AS m
-  JOIN public.tenants AS t ON t.id = m.tenant_id
-  JOIN public.users AS u ON u.id = m.user_id
-  WHERE m.tenant_id = public.current_tenant_id() AND m.user_id = public.current_user_id()
-    AND m.status = 'active' AND t.status = 'active' AND u.status = 'active'
+BEGIN
+  RETURN (
+    SELECT m.tenant_id
+      FROM public.memberships AS m
+      JOIN public.tenants AS t ON t.id = m.tenant_id
+      JOIN public.users AS u ON u.id = m.user_id
+      WHERE m.tenant_id = public.current_tenant_id() AND m.user_id = public.current_user_id()
+        AND m.status = 'active' AND t.status = 'active' AND u.status = 'active'
+  );
+END
 $$;
 
 CREATE FUNCTION public.admin_tenant_id() RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $$
-  SELECT m.tenant_id
-  FROM public.memberships AS m
-  WHERE m.tenant_id = public.member_tenant_id() AND m.user_id = public.current_user_id() AND m.role = 'admin'
+BEGIN
+  RETURN (
+    SELECT m.tenant_id
+      FROM public.memberships AS m
+      WHERE m.tenant_id = public.member_tenant_id() AND m.user_id = public.current_user_id() AND m.role = 'admin'
+  );
+END
 $$;
 
 CREATE FUNCTION public.member_base_tenant_id() RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER
+LANGUAGE plpgsql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
-AS $$ SELECT t.base_tenant_id FROM public.tenants AS t WHERE t.id = public.member_tenant_id() $$;
+AS $$
+BEGIN
+  RETURN (
+    SELECT t.base_tenant_id FROM public.tenants AS t WHERE t.id = public.member_tenant_id()
+  );
+END
+$$;
 
 REVOKE ALL ON FUNCTION public.member_tenant_id(), public.admin_tenant_id(), public.member_base_tenant_id() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION public.member_tenant_id(), public.admin_tenant_id(), public.member_base_tenant_id()
