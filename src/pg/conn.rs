@@ -38,6 +38,13 @@ pub struct DbError {
 }
 
 impl DbError {
+    /// Whether it says nothing of what the session may do: a timeout, a lock, exhausted resources, a fault of the server
+    /// (classes of the manual's appendix "PostgreSQL Error Codes"). Never evidence of isolation.
+    pub fn is_interference(&self) -> bool {
+        let class = self.code.get(..2).unwrap_or("");
+        ["25", "40", "53", "54", "55", "57", "58", "XX"].contains(&class)
+    }
+
     /// Everything a client can see of it.
     pub fn visible_text(&self) -> String {
         [
@@ -263,4 +270,32 @@ fn db_error(error: &dyn sqlx::error::DatabaseError) -> Result<DbError, ConnError
         table: pg.table().map(str::to_owned),
         context: pg.r#where().map(str::to_owned),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DbError;
+
+    #[test]
+    fn refusals_are_told_from_interference() {
+        let error = |code: &str| DbError {
+            code: code.to_owned(),
+            message: String::new(),
+            detail: None,
+            hint: None,
+            position: None,
+            constraint: None,
+            table: None,
+            context: None,
+        };
+        for (code, interferes) in [
+            ("42501", false),
+            ("23505", false),
+            ("57014", true),
+            ("55P03", true),
+            ("XX000", true),
+        ] {
+            assert_eq!(error(code).is_interference(), interferes, "{code}");
+        }
+    }
 }

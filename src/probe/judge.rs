@@ -305,7 +305,9 @@ impl<'a> Judge<'a> {
             Seen::Failed(error) if error.code == "42501" && error.message.starts_with("permission denied") => {
                 cell(CellVerdict::Denied, Some(error.message.clone()))
             }
-            Seen::Failed(error) if control => cell(CellVerdict::Held, Some(format!("refuses: {}", error.code))),
+            Seen::Failed(error) if control && !error.is_interference() => {
+                cell(CellVerdict::Held, Some(format!("refuses: {}", error.code)))
+            }
             Seen::Failed(error) => cell(CellVerdict::Vacuous, Some(format!("{} {}", error.code, error.message))),
             Seen::Rows(_) => {
                 let extra: Vec<&Vec<Option<String>>> = one.beyond(base).into_iter().filter(|r| !shared(r)).collect();

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CallTried, Record, Shown, Tried, callable, pick, writable};
 use crate::model::{Cell, CellVerdict, Command, ContextState, PolicyCommand, Relation};
+use crate::pg::conn::DbError;
 use crate::probe::Called;
+use crate::probe::attempt::Effect;
 use crate::probe::binding::has_identity;
 use crate::probe::call::Taste;
 use crate::probe::judge::{Hit, Judge, Observed, Subject};
@@ -85,6 +87,11 @@ pub(super) fn judge(trial: &Trial<'_>, record: &Record, purpose: &'static str, f
     );
 }
 
+/// An error that says nothing of what the session may do: what was tried has then not been seen through.
+fn interference<'e>(mut effects: impl Iterator<Item = &'e Effect>) -> Option<&'e DbError> {
+    effects.find_map(|e| e.error.as_ref().filter(|error| error.is_interference()))
+}
+
 type CellMap = BTreeMap<(String, ContextState, Command), (CellVerdict, Option<String>)>;
 
 fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: &mut Shown) {
@@ -163,6 +170,11 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
         let serious = hits.iter().any(|h| h.severity >= crate::model::Severity::Medium);
         let cell = if serious {
             (CellVerdict::Violated, None)
+        } else if let Some(error) = interference(tried.iter().map(|t| &t.effect)) {
+            (
+                CellVerdict::Vacuous,
+                Some(format!("an attempt was cut short: {} {}", error.code, error.message)),
+            )
         } else if controlled.contains(&(*oid, *command)) {
             (CellVerdict::Held, None)
         } else if no_policy(relation, trial, *command) {
@@ -273,6 +285,11 @@ fn judge_calls(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: &
             .any(|t| t.one.error.is_none() && t.call.taste != Taste::Foreign);
         let cell = if hits.iter().any(|h| h.severity >= crate::model::Severity::Medium) {
             (CellVerdict::Violated, None)
+        } else if let Some(error) = interference(tried.iter().map(|t| &t.one)) {
+            (
+                CellVerdict::Vacuous,
+                Some(format!("a call was cut short: {} {}", error.code, error.message)),
+            )
         } else if worked {
             (CellVerdict::Held, None)
         } else if has_identity(trial.session) {
