@@ -4,6 +4,7 @@ pub mod attempt;
 pub mod binding;
 pub mod call;
 pub mod evidence;
+pub mod guise;
 pub mod judge;
 mod judge_call;
 pub mod observe;

@@ -13,6 +13,8 @@ pub struct Binding {
     pub settings: Vec<(String, String)>,
     /// The state that this is.
     pub state: ContextState,
+    /// A role that the request then takes by SET ROLE.
+    pub set_role: Option<String>,
 }
 
 impl Binding {
@@ -35,6 +37,7 @@ impl Binding {
             role: keys.role(session),
             settings,
             state,
+            set_role: None,
         }
     }
 
@@ -49,12 +52,15 @@ impl Binding {
                 quote::literal(value)
             );
         }
+        if let Some(role) = &self.set_role {
+            sql += &format!(" SET LOCAL ROLE {};", quote::ident(role));
+        }
         sql
     }
 
     /// Number of statements in [`Self::sql`].
     pub fn statements(&self) -> usize {
-        1 + self.settings.len()
+        1 + self.settings.len() + usize::from(self.set_role.is_some())
     }
 }
 

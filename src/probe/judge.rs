@@ -511,7 +511,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Relations that a view or partition takes its rows from.
-    fn through(&self, relation: &Relation) -> Vec<String> {
+    pub fn through(&self, relation: &Relation) -> Vec<String> {
         let mut names = Vec::new();
         let mut waiting: Vec<u32> = relation.reads.iter().chain(relation.parents.iter()).copied().collect();
         let mut seen = Vec::new();

@@ -10,11 +10,12 @@ use super::worlds::{Setting, run_pair};
 use crate::introspect::{self, IntrospectError};
 use crate::model::catalog::Privileges;
 use crate::model::{
-    Acceptance, Catalog, Cell, CellVerdict, Cells, Command, ContextState, Finding, Relation, Session, Severity,
+    Acceptance, Attacker, Catalog, Cell, CellVerdict, Cells, Command, ContextState, Finding, Relation, Session, Severity,
     Tenancy, Verdict,
 };
 use crate::pg::conn::{Conn, ConnError};
 use crate::probe::binding::has_identity;
+use crate::probe::guise;
 use crate::probe::judge::Hit;
 use crate::world::classes::is_named;
 use crate::world::keys::{self, KeyType};
@@ -186,6 +187,7 @@ impl Run<'_> {
         let mut fixed = self.role_pairs(sessions)?;
         let (given, only) = classes.given_keys(self.catalog);
         let mut prepared: Vec<(&Session, Privileges)> = Vec::new();
+        let mut of_roles: BTreeMap<String, Privileges> = BTreeMap::new();
         for session in sessions {
             let role = fixed
                 .first()
@@ -197,6 +199,12 @@ impl Run<'_> {
                 });
             }
             prepared.push((session, introspect::read_privileges(conn, &role).await?));
+            if session.attacker != Attacker::Api {
+                for reached in guise::reachable(self.catalog, &role) {
+                    let privileges = introspect::read_privileges(conn, &reached).await?;
+                    of_roles.insert(reached, privileges);
+                }
+            }
         }
         classes.set_shared(self.shared(&classes, &prepared));
         let base_tenant = self
@@ -228,6 +236,7 @@ impl Run<'_> {
                     sessions: &group,
                     common: &common,
                     base_tenant,
+                    of_roles: &of_roles,
                 };
                 let shown = run_pair(conn, setting, pair, at == 0, progress).await?;
                 if let Some(error) = shown.setup_errors.first()

@@ -2,6 +2,7 @@
 //!
 //! All of it happens in one transaction that is rolled back. What needs a commit is in `run::commit`.
 
+mod disguised;
 mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,8 @@ pub struct Setting<'a> {
     pub common: &'a Keys,
     /// Whether tenants have a parent, so that a base tenant is grown.
     pub base_tenant: bool,
+    /// What the roles may do that a session reaches by SET ROLE.
+    pub of_roles: &'a BTreeMap<String, Privileges>,
 }
 
 /// What one pair showed.
@@ -63,6 +66,7 @@ struct Record {
     unset_base: Vec<Seen>,
     unset: Vec<Seen>,
     empty: Vec<Seen>,
+    guises: Vec<disguised::Disguised>,
     writes: Vec<Tried>,
     calls: Vec<CallTried>,
 }
@@ -209,6 +213,7 @@ async fn run_in_transaction(
         record.one = observe::observe(conn, &trial.as_a(ContextState::Bound), &record.queries).await?;
         if full {
             record.victim = observe::observe(conn, &trial.as_b(), &record.queries).await?;
+            record.guises = disguised::look(conn, trial, setting.of_roles, &record.queries).await?;
             let mut bench = Bench::new(conn, catalog, classes, worlds.one.clone()).await?;
             bound_writes(&mut bench, trial, record, progress).await?;
             calls(&mut bench, trial, record, progress).await?;

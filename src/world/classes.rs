@@ -73,6 +73,7 @@ pub struct Classes {
     roots: BTreeSet<u32>,
     shared: BTreeSet<u32>,
     authorities: BTreeSet<u32>,
+    claims: BTreeMap<Source, Vec<String>>,
 }
 
 impl Classes {
@@ -143,6 +144,13 @@ impl Classes {
             .into_iter()
             .flatten()
             .map(|(path, class)| (path.as_slice(), *class))
+    }
+
+    /// Settings, or places in JSON settings, that say something else than who asks, and the constants they are compared with.
+    pub fn claims(&self) -> impl Iterator<Item = (&str, &[String], &[String])> {
+        self.claims
+            .iter()
+            .map(|((name, path), values)| (name.as_str(), path.as_slice(), values.as_slice()))
     }
 
     /// Whether a policy of the table asks who the session is: its rows are somebody's.

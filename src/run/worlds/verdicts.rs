@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::disguised;
 use super::{CallTried, Record, Shown, Tried, callable, pick, writable};
 use crate::model::{Cell, CellVerdict, Command, ContextState, PolicyCommand, Relation};
 use crate::pg::conn::DbError;
@@ -70,6 +71,8 @@ pub(super) fn judge(trial: &Trial<'_>, record: &Record, purpose: &'static str, f
     if !full {
         return;
     }
+    let plain = by_relation(&record.one);
+    shown.hits.extend(disguised::judge(&judge, &record.guises, &plain));
     judge_writes(&judge, record, &mut cells, shown);
     judge_calls(&judge, record, &mut cells, shown);
     deny(trial, &mut cells);

@@ -1,5 +1,7 @@
 //! Reading what columns mean from the text of policies, views, checks and functions, from keys and from names.
 
+mod claims;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{Class, Classes, ColumnKey, Form, Source, is_named};
@@ -187,6 +189,7 @@ impl<'a> Inference<'a> {
         for comparison in &facts.comparisons {
             self.read_comparison(comparison, relation);
         }
+        self.read_claims(facts);
     }
 
     fn read_check(&mut self, facts: &Facts, relation: &Relation) {
