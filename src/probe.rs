@@ -9,6 +9,7 @@ pub mod judge;
 mod judge_call;
 pub mod observe;
 pub mod oracle;
+pub mod ploy;
 pub mod state;
 pub mod trial;
 pub mod write;

@@ -24,6 +24,10 @@ SELECT pg_catalog.json_build_object(
   'result_type', coalesce(pg_catalog.format_type(p.prorettype, NULL), 'void'),
   'language', l.lanname,
   'body', coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc, ''),
+  'operators', coalesce((
+    SELECT pg_catalog.json_agg(pg_catalog.format('OPERATOR(%I.%s)', m.nspname, o.oprname) ORDER BY o.oid)
+    FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_namespace m ON m.oid = o.oprnamespace
+    WHERE o.oprcode = p.oid AND o.oprkind = 'b'), '[]'::json),
   'settings', coalesce(pg_catalog.to_json(p.proconfig), '[]'::json),
   'grants', coalesce((
     SELECT pg_catalog.json_agg(g.entry ORDER BY g.grantee) FROM (

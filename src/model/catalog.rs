@@ -572,6 +572,15 @@ pub struct Privileges {
     pub relations: BTreeMap<u32, RelationPrivileges>,
     /// Functions it may execute.
     pub functions: Vec<u32>,
+    /// Schemas it may create objects in.
+    #[serde(default)]
+    pub create_in: Vec<String>,
+    /// Whether it may read files of the server.
+    #[serde(default)]
+    pub server_files: bool,
+    /// Whether it may run programs on the server.
+    #[serde(default)]
+    pub server_programs: bool,
 }
 
 /// Effective privileges on one relation.
@@ -587,6 +596,9 @@ pub struct RelationPrivileges {
     pub delete: bool,
     /// TRUNCATE.
     pub truncate: bool,
+    /// TRIGGER.
+    #[serde(default)]
+    pub trigger: bool,
     /// USAGE or UPDATE of a sequence.
     pub usage: bool,
 }

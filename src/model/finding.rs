@@ -226,6 +226,8 @@ pub enum ObjectType {
     Procedure,
     /// Database, with its default settings.
     Database,
+    /// Type.
+    Type,
 }
 
 impl ObjectType {
@@ -240,6 +242,7 @@ impl ObjectType {
             Self::Function => "function",
             Self::Procedure => "procedure",
             Self::Database => "database",
+            Self::Type => "type",
         }
     }
 }

@@ -70,6 +70,9 @@ pub struct Function {
     /// LEAKPROOF: it may run on rows before a policy or a security barrier has passed them.
     #[serde(default)]
     pub is_leakproof: bool,
+    /// Binary operators that it implements, as SQL names them: `OPERATOR(public.===)`.
+    #[serde(default)]
+    pub operators: Vec<String>,
     /// Volatility.
     pub volatility: Volatility,
     /// Whether it returns a set.

@@ -149,6 +149,26 @@ impl Scene<'_> {
         script.text
     }
 
+    /// Statements of several parties in turn, in one transaction, and what tells that they worked.
+    pub fn ploy(&self, title: &str, steps: &[(Option<Binding>, &str)], fault: &str, compare: bool) -> String {
+        let mut script = self.opening(title);
+        script.line("SELECT pg_catalog.set_config('proof.superuser', session_user, false);");
+        script.universe("the rows of nobody's tenant", self.common);
+        script.universe("tenant A", self.a);
+        if compare {
+            script.say("while only A is there");
+            script.steps(steps);
+            script.remember("before", "pg_catalog.current_setting('proof.shown', true)");
+        }
+        script.universe("tenant B", self.b);
+        self.control(&mut script);
+        script.say("the act");
+        script.line("SELECT pg_catalog.set_config('proof.shown', '', false);");
+        script.steps(steps);
+        script.verdict(fault);
+        script.text
+    }
+
     fn opening(&self, title: &str) -> Script {
         Script {
             text: format!(
@@ -206,6 +226,18 @@ impl Script {
         self.line("BEGIN;");
         self.line(&binding.sql().replace("; SELECT", ";\nSELECT"));
         self.line(&format!("{statement};"));
+        self.line("COMMIT;");
+    }
+
+    fn steps(&mut self, steps: &[(Option<Binding>, &str)]) {
+        self.line("BEGIN;");
+        for (binding, sql) in steps {
+            match binding {
+                Some(binding) => self.line(&binding.sql().replace("; SELECT", ";\nSELECT")),
+                None => self.line("SELECT pg_catalog.set_config('session_authorization', pg_catalog.current_setting('proof.superuser'), true);"),
+            }
+            self.line(&format!("{sql};"));
+        }
         self.line("COMMIT;");
     }
 

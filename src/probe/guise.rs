@@ -168,7 +168,12 @@ mod tests {
     #[test]
     fn a_claim_goes_where_its_path_says() {
         let path = ["app_metadata".to_owned(), "role".to_owned()];
-        let text = with_value(Some(r#"{"sub": "u", "app_metadata": {"tenant_id": "a"}}"#), &path, "admin").unwrap();
+        let text = with_value(
+            Some(r#"{"sub": "u", "app_metadata": {"tenant_id": "a"}}"#),
+            &path,
+            "admin",
+        )
+        .unwrap();
         let json: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(
             json,

@@ -67,6 +67,38 @@ oracles! {
         "identity set in one transaction is still there in the next",
         "after COMMIT, the identity setting or role still holds what a function of the transaction set",
         "set it transaction-locally: set_config(name, value, true), SET LOCAL";
+    CONTEXT_LOST "context-lost" Context,
+        "a request is opened for one tenant and runs as another",
+        "a function that sets the identity is called for A, for B and for A again; after the last call the setting names B",
+        "set the context outside of a block with an EXCEPTION clause, whose rollback undoes it, and after all that can fail";
+    PLAN_KEEPS_CONTEXT "plan-keeps-context" Context,
+        "a kept plan serves one tenant's rows to the next",
+        "a query is planned and run as B, then run again as A on the same connection: it returns B's rows",
+        "declare functions that read settings STABLE, not IMMUTABLE";
+    FILTER_WITHOUT_BARRIER "filter-without-barrier" Leak,
+        "a view shows rows that its condition filters out to what runs before the condition",
+        "a cheap function or a failing cast in the session's WHERE clause sees rows of the other tenant",
+        "ALTER VIEW ... SET (security_barrier = true), or security_invoker over a table with row security";
+    FOREIGN_ROW_HELD "foreign-row-held" Breach,
+        "a session's row binds a row of another tenant",
+        "after the session's insert the other tenant's own DELETE fails by the foreign key; without it, it succeeds",
+        "put the tenant into the foreign key, so that a row can only refer to rows of its own tenant";
+    SHARED_SEQUENCE_WRITABLE "shared-sequence-writable" Breach,
+        "a session sets a counter that all tenants draw from",
+        "setval on the sequence succeeds as the session",
+        "grant USAGE on the sequence only: REVOKE UPDATE ON SEQUENCE";
+    VOLUME_COUNTED_BY_SEQUENCE "volume-counted-by-sequence" Reveal,
+        "numbers of a shared counter tell how much other tenants do",
+        "the other tenant inserts between two inserts of the session: the session's numbers are then further apart",
+        "use random keys, or a counter for each tenant, for numbers that tenants see";
+    ROWS_COUNTED_BY_EXPLAIN "rows-counted-by-explain" Reveal,
+        "EXPLAIN ANALYZE counts rows that row security removed",
+        "EXPLAIN ANALYZE as the session prints other counts once the other tenant has rows",
+        "let sessions that may send any statement read through functions or views of their own, or accept the channel";
+    STATEMENTS_OF_OTHERS_SHOWN "statements-of-others-shown" Leak,
+        "a session reads the texts of other tenants' statements",
+        "pg_stat_activity shows the session statements of other tenants",
+        "revoke pg_read_all_stats (it is part of pg_monitor); for a role that tenants share, REVOKE SELECT ON pg_stat_activity FROM PUBLIC";
 }
 
 /// The oracle of this id.

@@ -15,6 +15,7 @@ use crate::probe::binding::{Binding, has_identity, identity_settings};
 use crate::probe::call::{self, Call};
 use crate::probe::judge::Hit;
 use crate::probe::observe::{self, Query, Seen};
+use crate::probe::ploy::{self, Played};
 use crate::probe::state::State;
 use crate::probe::trial::{Trial, Worlds};
 use crate::probe::write::{self, Purpose, WriteProbe};
@@ -67,6 +68,7 @@ struct Record {
     unset: Vec<Seen>,
     empty: Vec<Seen>,
     guises: Vec<disguised::Disguised>,
+    played: Vec<Played>,
     writes: Vec<Tried>,
     calls: Vec<CallTried>,
 }
@@ -217,6 +219,7 @@ async fn run_in_transaction(
             let mut bench = Bench::new(conn, catalog, classes, worlds.one.clone()).await?;
             bound_writes(&mut bench, trial, record, progress).await?;
             calls(&mut bench, trial, record, progress).await?;
+            record.played = ploy::play(conn, trial).await?;
         }
     }
     for (trial, record) in trials.iter().zip(&mut records) {
@@ -241,6 +244,7 @@ async fn run_in_transaction(
         if full {
             let mut bench = Bench::new(conn, catalog, classes, worlds.zero.clone()).await?;
             replay(&mut bench, trial, record).await?;
+            ploy::replay(conn, trial, &mut record.played).await?;
         }
     }
     conn.query("ROLLBACK TO SAVEPOINT tp_base").await?;

@@ -12,6 +12,7 @@ use crate::probe::binding::has_identity;
 use crate::probe::call::Taste;
 use crate::probe::judge::{Hit, Judge, Observed, Subject};
 use crate::probe::observe::Seen;
+use crate::probe::ploy;
 use crate::probe::trial::{Owner, Trial};
 use crate::probe::write::{self, Purpose};
 
@@ -73,6 +74,7 @@ pub(super) fn judge(trial: &Trial<'_>, record: &Record, purpose: &'static str, f
     }
     let plain = by_relation(&record.one);
     shown.hits.extend(disguised::judge(&judge, &record.guises, &plain));
+    shown.hits.extend(ploy::judge(&judge, &record.played, &record.one));
     judge_writes(&judge, record, &mut cells, shown);
     judge_calls(&judge, record, &mut cells, shown);
     deny(trial, &mut cells);
