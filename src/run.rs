@@ -6,5 +6,6 @@ pub mod load;
 mod merge;
 pub mod snapshots;
 pub mod target;
+pub mod territory;
 pub mod verify;
 mod worlds;

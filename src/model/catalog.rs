@@ -1,6 +1,6 @@
 //! What the system catalog says, as values. Deserialised from the JSON rows that `introspect`'s queries return.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +45,28 @@ impl Catalog {
         self.functions
             .iter()
             .filter(move |f| f.name.name == name && schema.is_none_or(|s| f.name.schema == s))
+    }
+
+    /// Whether a role, itself or through a role that it is in, was granted something on a relation or function.
+    pub fn is_granted_anything(&self, role: &str) -> bool {
+        let grants = self.relations.iter().flat_map(|r| &r.grants);
+        let grants = grants.chain(self.functions.iter().flat_map(|f| &f.grants));
+        let granted: BTreeSet<&str> = grants.map(|g| g.grantee.as_str()).filter(|g| *g != "PUBLIC").collect();
+        let mut waiting = vec![role];
+        let mut seen = BTreeSet::new();
+        while let Some(name) = waiting.pop() {
+            if granted.contains(name) {
+                return true;
+            }
+            if seen.insert(name) {
+                waiting.extend(
+                    self.role(name)
+                        .into_iter()
+                        .flat_map(|r| r.member_of.iter().map(String::as_str)),
+                );
+            }
+        }
+        false
     }
 
     /// The role of this name.

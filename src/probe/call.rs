@@ -125,6 +125,9 @@ fn arguments(trial: &Trial<'_>, argument: &Argument) -> Vec<(Taste, String)> {
         return found;
     }
     if argument.type_name == "name" {
+        // Roles and schemas of tenants are names.
+        push(Taste::Own, &trial.a.keys.tenant);
+        push(Taste::Foreign, &trial.b.keys.tenant);
         let mut names: Vec<String> = trial
             .catalog
             .tables()

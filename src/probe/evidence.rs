@@ -157,15 +157,15 @@ impl Scene<'_> {
         script.universe("tenant A", self.a);
         if compare {
             script.say("while only A is there");
-            script.steps(steps);
+            script.steps(steps, "false");
             script.remember("before", "pg_catalog.current_setting('proof.shown', true)");
         }
         script.universe("tenant B", self.b);
         self.control(&mut script);
         script.say("the act");
         script.line("SELECT pg_catalog.set_config('proof.shown', '', false);");
-        script.steps(steps);
-        script.verdict(fault);
+        script.steps(steps, fault);
+        script.verdict("pg_catalog.current_setting('proof.fact', true) = 'true'");
         script.text
     }
 
@@ -229,15 +229,25 @@ impl Script {
         self.line("COMMIT;");
     }
 
-    fn steps(&mut self, steps: &[(Option<Binding>, &str)]) {
+    /// Steps in one transaction, at the end of which the superuser notes whether the fact holds.
+    fn steps(&mut self, steps: &[(Option<Binding>, &str)], fact: &str) {
+        const SUPERUSER: &str = "SELECT pg_catalog.set_config('session_authorization', pg_catalog.current_setting('proof.superuser'), true);";
         self.line("BEGIN;");
+        let mut last: Option<&Option<Binding>> = None;
         for (binding, sql) in steps {
-            match binding {
-                Some(binding) => self.line(&binding.sql().replace("; SELECT", ";\nSELECT")),
-                None => self.line("SELECT pg_catalog.set_config('session_authorization', pg_catalog.current_setting('proof.superuser'), true);"),
+            if last != Some(binding) {
+                match binding {
+                    Some(binding) => self.line(&binding.sql().replace("; SELECT", ";\nSELECT")),
+                    None => self.line(SUPERUSER),
+                }
             }
+            last = Some(binding);
             self.line(&format!("{sql};"));
         }
+        self.line(SUPERUSER);
+        self.line(&format!(
+            "SELECT pg_catalog.set_config('proof.fact', coalesce(({fact}), false)::text, false);"
+        ));
         self.line("COMMIT;");
     }
 

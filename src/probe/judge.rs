@@ -196,16 +196,9 @@ impl<'a> Judge<'a> {
         if extra.is_empty() && missing.is_empty() {
             return Compared::Same(None);
         }
+        // Sequences do not roll back: what they tell is judged by drawing from them in turn.
         if relation.kind == RelationKind::Sequence {
-            return if self.trial.classes.is_shared(relation.oid) || is_noise {
-                Compared::Same(None)
-            } else {
-                Compared::Differs(
-                    &oracle::EXISTENCE_REVEALED,
-                    Severity::Low,
-                    "reads a counter that another tenant's rows move".to_owned(),
-                )
-            };
+            return Compared::Same(None);
         }
         let mut reason = None;
         if relation.kind.holds_rows() {

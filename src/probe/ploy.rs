@@ -136,6 +136,7 @@ pub struct Played {
 pub fn ploys(trial: &Trial<'_>) -> Vec<Ploy> {
     let mut ploys = references::ploys(trial);
     ploys.extend(sequences::gaps(trial));
+    ploys.extend(sequences::looks(trial));
     ploys.extend(code::openers(trial));
     ploys.extend(code::tables_at_run_time(trial));
     ploys.extend(plans::ploys(trial));
@@ -189,11 +190,15 @@ async fn run(
     let mut message = format!(
         "SAVEPOINT tp_ploy; SELECT pg_catalog.set_config('{SHOWN}', '', false); SET CONSTRAINTS ALL IMMEDIATE; "
     );
+    let mut last = None;
     for step in steps {
-        message += &match binding(trial, step.by) {
-            Some(binding) => binding.sql(),
-            None => format!("{become_superuser};"),
-        };
+        if last != Some(step.by) {
+            message += &match binding(trial, step.by) {
+                Some(binding) => binding.sql(),
+                None => format!("{become_superuser};"),
+            };
+        }
+        last = Some(step.by);
         message += &format!(" {}; ", step.sql);
     }
     let fact = match &ploy.sign {

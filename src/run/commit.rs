@@ -3,42 +3,44 @@
 //! Writes to the scratch database for good, so it comes last.
 
 use crate::model::catalog::Privileges;
-use crate::model::{Catalog, Command, ContextState, Function, FunctionKind, Session, Severity};
+use crate::model::{Catalog, Command, ContextState, Function, FunctionKind, Relation, RelationKind, Session, Severity};
 use crate::pg::conn::{Conn, ConnError};
-use crate::probe::binding::{Binding, identity_settings};
+use crate::probe::binding::{Binding, has_identity, identity_settings};
 use crate::probe::call::{self, Taste};
-use crate::probe::judge::{Hit, Judge, Subject};
+use crate::probe::judge::{Hit, Judge, Subject, named_columns};
+use crate::probe::observe::{self, Query};
 use crate::probe::oracle;
 use crate::probe::trial::{Trial, Worlds};
 use crate::sql::quote;
 use crate::world::{Classes, Grower, KeyPair, Keys, Universe};
 
-/// Calls what may set identity, commits, and looks at what is left.
-pub async fn leftovers(
-    conn: &mut Conn,
-    catalog: &Catalog,
-    classes: &Classes,
-    sessions: &[(&Session, &Privileges)],
-    pair: &KeyPair,
-    common: &Keys,
-    base_tenant: bool,
-) -> Result<Vec<Hit>, ConnError> {
-    let suspects = |privileges: &Privileges| -> Vec<&Function> {
-        catalog
-            .functions
-            .iter()
-            .filter(|f| {
-                privileges.functions.contains(&f.oid)
-                    && !f.is_trigger()
-                    && matches!(f.kind, FunctionKind::Function | FunctionKind::Procedure)
-            })
-            .filter(|f| may_set(f))
-            .collect()
-    };
-    let mut hits = Vec::new();
-    if !sessions.iter().any(|(_, p)| !suspects(p).is_empty()) {
-        return Ok(hits);
+/// What the committing phase runs with.
+#[derive(Debug, Clone, Copy)]
+pub struct Stage<'a> {
+    /// The catalog.
+    pub catalog: &'a Catalog,
+    /// What columns mean.
+    pub classes: &'a Classes,
+    /// Sessions and what their roles may do.
+    pub sessions: &'a [(&'a Session, &'a Privileges)],
+    /// Keys of both tenants.
+    pub pair: &'a KeyPair,
+    /// Keys of nobody's rows.
+    pub common: &'a Keys,
+    /// Whether tenants have a parent.
+    pub base_tenant: bool,
+}
+
+/// Everything that needs a commit.
+pub async fn committed(conn: &mut Conn, stage: Stage<'_>) -> Result<Vec<Hit>, ConnError> {
+    let catalog = stage.catalog;
+    let is_foreign = |r: &Relation| r.kind == RelationKind::ForeignTable;
+    let has_foreign = catalog.relations.iter().any(is_foreign);
+    let may_leave = stage.sessions.iter().any(|(_, p)| !suspects(catalog, p).is_empty());
+    if !has_foreign && !may_leave {
+        return Ok(Vec::new());
     }
+    let Stage { classes, pair, .. } = stage;
     conn.query("BEGIN").await?;
     let grower = Grower {
         catalog,
@@ -47,54 +49,141 @@ pub async fn leftovers(
         bindings: &[],
         rival: None,
     };
-    let shared = grower
-        .grow(conn, common.clone(), |t| classes.is_shared(t.oid) || base_tenant)
-        .await?;
+    let wanted = |t: &Relation| classes.is_shared(t.oid) || stage.base_tenant;
+    let shared = grower.grow(conn, stage.common.clone(), wanted).await?;
     let grower = Grower {
         common: Some(&shared),
         ..grower
     };
-    let a = grower.grow(conn, pair.a.clone(), |t| !classes.is_shared(t.oid)).await?;
+    let mine = |t: &Relation| !classes.is_shared(t.oid);
+    let a = grower.grow(conn, pair.a.clone(), mine).await?;
+    let b = if has_foreign {
+        grower.grow(conn, pair.b.clone(), mine).await?
+    } else {
+        Universe::new(pair.b.clone())
+    };
     conn.query("COMMIT").await?;
-    let nobody = Universe::new(pair.b.clone());
     let worlds = Worlds::default();
-    for (session, privileges) in sessions {
-        let trial = Trial::new(
-            catalog,
-            classes,
-            session,
-            privileges,
-            &shared,
-            &a,
-            &nobody,
-            &worlds,
-            &[],
-        );
+    let mut hits = Vec::new();
+    for (session, privileges) in stage.sessions {
+        let trial = Trial::new(catalog, classes, session, privileges, &shared, &a, &b, &worlds, &[]);
         let seen = std::collections::BTreeMap::new();
         let judge = Judge {
             trial: &trial,
             seen_zero: &seen,
             purpose: "plain",
         };
-        for function in suspects(privileges) {
-            let own = call::calls(&trial, function)
-                .into_iter()
-                .filter(|c| c.taste != Taste::Foreign);
-            for call in own.take(8) {
-                let mut hit = None;
-                for state in [ContextState::Unset, ContextState::Bound] {
-                    let binding = trial.as_a(state);
-                    hit = leftover(conn, &judge, function, &binding, &call.sql).await?;
-                    if hit.is_some() {
-                        break;
-                    }
-                }
-                if let Some(hit) = hit {
-                    hits.push(hit);
+        if has_identity(session) {
+            hits.extend(foreign_tables(conn, &judge).await?);
+        }
+        hits.extend(leftovers(conn, &judge).await?);
+    }
+    Ok(hits)
+}
+
+fn suspects<'a>(catalog: &'a Catalog, privileges: &Privileges) -> Vec<&'a Function> {
+    catalog
+        .functions
+        .iter()
+        .filter(|f| {
+            privileges.functions.contains(&f.oid)
+                && !f.is_trigger()
+                && matches!(f.kind, FunctionKind::Function | FunctionKind::Procedure)
+        })
+        .filter(|f| may_set(f))
+        .collect()
+}
+
+/// Calls what may set identity, commits, and looks at what is left.
+async fn leftovers(conn: &mut Conn, judge: &Judge<'_>) -> Result<Vec<Hit>, ConnError> {
+    let trial = judge.trial;
+    let mut bindings = vec![trial.as_a(ContextState::Unset), trial.as_a(ContextState::Bound)];
+    // A login that takes the tenants' roles in turn.
+    let taken = [trial.as_a(ContextState::Bound).role, trial.as_b().role];
+    if trial.session.role.contains('{') {
+        bindings = trial
+            .catalog
+            .roles
+            .iter()
+            .filter(|r| !r.superuser && taken.iter().all(|t| r.memberships.iter().any(|m| m.role == *t)))
+            .map(|login| Binding {
+                role: login.name.clone(),
+                ..trial.as_a(ContextState::Unset)
+            })
+            .collect();
+    }
+    let mut hits = Vec::new();
+    for function in suspects(trial.catalog, trial.privileges) {
+        let own = call::calls(trial, function)
+            .into_iter()
+            .filter(|c| c.taste != Taste::Foreign);
+        for call in own.take(8) {
+            let mut hit = None;
+            for binding in &bindings {
+                hit = leftover(conn, judge, function, binding, &call.sql).await?;
+                if hit.is_some() {
                     break;
                 }
             }
+            if let Some(hit) = hit {
+                hits.push(hit);
+                break;
+            }
         }
+    }
+    Ok(hits)
+}
+
+/// A foreign table reads by a connection of its own, which sees committed rows only.
+async fn foreign_tables(conn: &mut Conn, judge: &Judge<'_>) -> Result<Vec<Hit>, ConnError> {
+    let trial = judge.trial;
+    let is_foreign = |oid: &u32| {
+        trial
+            .catalog
+            .relation(*oid)
+            .is_some_and(|r| r.kind == RelationKind::ForeignTable)
+    };
+    let reached = trial
+        .catalog
+        .relations
+        .iter()
+        .filter(|r| is_foreign(&r.oid) || r.reads.iter().any(is_foreign));
+    let queries: Vec<Query> = reached
+        .filter_map(|r| observe::query_of(r, trial.privileges.relations.get(&r.oid)?))
+        .collect();
+    let mut hits = Vec::new();
+    conn.query("BEGIN").await?;
+    let binding = trial.as_a(ContextState::Bound);
+    let seen = observe::observe(conn, &binding, &queries).await;
+    conn.query("ROLLBACK").await?;
+    for (query, seen) in queries.iter().zip(seen?) {
+        let Some(relation) = trial.catalog.relation(query.relation) else {
+            continue;
+        };
+        let foreign = seen.rows().iter().filter(|row| trial.has_canary(row)).count();
+        if foreign == 0 {
+            continue;
+        }
+        let subject = Subject::of(relation);
+        let sentence = format!(
+            "{} {}: session `{}` reads {foreign} rows of another tenant",
+            subject.object_type.word(),
+            subject.object,
+            trial.session.name
+        );
+        let evidence = judge.scene(&binding, relation.oid, |scene| {
+            scene.read(&sentence, &binding, &named_columns(query))
+        });
+        hits.push(judge.hit(
+            &oracle::FOREIGN_ROWS_READABLE,
+            Severity::Critical,
+            subject,
+            Command::Select,
+            ContextState::Bound,
+            sentence,
+            evidence,
+            judge.through(relation),
+        ));
     }
     Ok(hits)
 }

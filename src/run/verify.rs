@@ -6,11 +6,12 @@ use std::time::Instant;
 use super::commit;
 use super::infer::{self, Guess};
 use super::merge;
+use super::territory::{self, Territories};
 use super::worlds::{Setting, run_pair};
 use crate::introspect::{self, IntrospectError};
 use crate::model::catalog::Privileges;
 use crate::model::{
-    Acceptance, Attacker, Catalog, Cell, CellVerdict, Cells, Command, ContextState, Finding, Relation, Session,
+    Acceptance, Attacker, Catalog, Cell, CellVerdict, Cells, Command, ContextState, Finding, Relation, Role, Session,
     Severity, Tenancy, Verdict,
 };
 use crate::pg::conn::{Conn, ConnError};
@@ -105,13 +106,15 @@ pub async fn verify(conn: &mut Conn, request: &Request, progress: &dyn Fn(&str))
     if !request.schemas.is_empty() {
         restrict(&mut catalog, &request.schemas);
     }
-    let (sessions, guesses) = if request.sessions.is_empty() {
+    let (mut sessions, guesses) = if request.sessions.is_empty() {
         infer::sessions(&catalog, &request.roles_before)
     } else {
         (request.sessions.clone(), Vec::new())
     };
+    let territories = territory::settle(&catalog, &mut sessions);
     let mut run = Run {
         catalog: &catalog,
+        territories: &territories,
         request,
         notes: Vec::new(),
         hits: Vec::new(),
@@ -165,6 +168,7 @@ impl Outcome {
 
 struct Run<'a> {
     catalog: &'a Catalog,
+    territories: &'a Territories,
     request: &'a Request,
     notes: Vec<String>,
     hits: Vec<Hit>,
@@ -219,13 +223,16 @@ impl Run<'_> {
             .map_or(KeyType::Uuid, |t| KeyType::of(&t));
         let common = keys::common(tenant, user);
         let roles_are_keys = !fixed.is_empty();
+        if let Some((a, b)) = &self.territories.pair {
+            fixed = vec![(a.clone(), b.clone()), (b.clone(), a.clone())];
+        }
         if fixed.is_empty()
             && let [a, b, ..] = given.as_slice()
         {
             fixed = vec![(a.clone(), b.clone()), (b.clone(), a.clone())];
         }
         let mut pairs = keys::pairs(tenant, user, &fixed);
-        if !fixed.is_empty() && !roles_are_keys && !only {
+        if !fixed.is_empty() && !roles_are_keys && !only && self.territories.pair.is_none() {
             pairs.extend(keys::pairs(tenant, user, &[]));
         }
         for group in by_setup(&prepared) {
@@ -237,6 +244,7 @@ impl Run<'_> {
                     common: &common,
                     base_tenant,
                     of_roles: &of_roles,
+                    territories: self.territories,
                 };
                 let shown = run_pair(conn, setting, pair, at == 0, progress).await?;
                 if let Some(error) = shown.setup_errors.first()
@@ -261,8 +269,15 @@ impl Run<'_> {
         progress("leftovers after COMMIT");
         let sessions: Vec<(&Session, &Privileges)> = prepared.iter().map(|(s, p)| (*s, p)).collect();
         if let Some(pair) = pairs.into_iter().next() {
-            self.hits
-                .extend(commit::leftovers(conn, self.catalog, &classes, &sessions, &pair, &common, base_tenant).await?);
+            let stage = commit::Stage {
+                catalog: self.catalog,
+                classes: &classes,
+                sessions: &sessions,
+                pair: &pair,
+                common: &common,
+                base_tenant,
+            };
+            self.hits.extend(commit::committed(conn, stage).await?);
         }
         Ok(())
     }
@@ -274,19 +289,17 @@ impl Run<'_> {
         };
         let (before, after) = session.role.split_once("{tenant}").unwrap_or(("", ""));
         let owners: BTreeSet<&str> = self.catalog.tables().map(|r| r.owner.as_str()).collect();
-        let mut names: Vec<String> = self
-            .catalog
-            .roles
-            .iter()
-            .filter(|r| {
-                !r.superuser
-                    && !r.bypasses_row_security
-                    && !owners.contains(r.name.as_str())
-                    && !self.request.roles_before.contains(&r.name)
-            })
-            .filter_map(|r| Some(r.name.strip_prefix(before)?.strip_suffix(after)?.to_owned()))
-            .collect();
-        names.sort();
+        let is_tenant = |role: &&Role| {
+            !role.superuser
+                && !role.bypasses_row_security
+                && !owners.contains(role.name.as_str())
+                && !self.request.roles_before.contains(&role.name)
+        };
+        let named = |role: &Role| Some(role.name.strip_prefix(before)?.strip_suffix(after)?.to_owned());
+        let mut candidates: Vec<&Role> = self.catalog.roles.iter().filter(is_tenant).collect();
+        // Those that hold privileges, first: a role that may do nothing shows nothing.
+        candidates.sort_by_key(|r| (!self.catalog.is_granted_anything(&r.name), r.name.clone()));
+        let names: Vec<String> = candidates.into_iter().filter_map(named).collect();
         match names.as_slice() {
             [a, b, ..] => Ok(vec![(a.clone(), b.clone()), (b.clone(), a.clone())]),
             _ => Err(VerifyError::NoRole {
@@ -336,7 +349,12 @@ impl Run<'_> {
             .tables()
             .filter(|t| {
                 let declared = self.request.tenancy.shared.iter().any(|name| is_named(t, name));
-                declared || (!owned.contains(&t.oid) && readable(t) && !writable(t) && !classes.is_guarded(t.oid))
+                declared
+                    || (!owned.contains(&t.oid)
+                        && !self.territories.schemas.contains(&t.name.schema)
+                        && readable(t)
+                        && !writable(t)
+                        && !classes.is_guarded(t.oid))
             })
             .map(|t| t.oid)
             .collect()

@@ -7,6 +7,7 @@ mod verdicts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::territory::Territories;
 use crate::model::catalog::Privileges;
 use crate::model::{Catalog, Cell, ContextState, Function, FunctionKind, Relation, Session};
 use crate::pg::conn::{Conn, ConnError};
@@ -37,6 +38,8 @@ pub struct Setting<'a> {
     pub base_tenant: bool,
     /// What the roles may do that a session reaches by SET ROLE.
     pub of_roles: &'a BTreeMap<String, Privileges>,
+    /// Schemas of tenants, where each has one.
+    pub territories: &'a Territories,
 }
 
 /// What one pair showed.
@@ -160,8 +163,14 @@ async fn run_in_transaction(
     }
     conn.query("SAVEPOINT tp_base").await?;
 
-    let mine = |t: &Relation| !classes.is_shared(t.oid);
-    let mut a = grower.grow(conn, pair.a.clone(), mine).await?;
+    let owned_by = |tenant: &str| {
+        let tenant = tenant.to_owned();
+        move |t: &Relation| {
+            let schema = &t.name.schema;
+            !classes.is_shared(t.oid) && (!setting.territories.schemas.contains(schema) || *schema == tenant)
+        }
+    };
+    let mut a = grower.grow(conn, pair.a.clone(), owned_by(&pair.a.tenant)).await?;
     set_up(conn, setting, &mut a, &mut shown).await?;
     worlds.zero = State::read(conn, &tables).await?;
     conn.query("SAVEPOINT tp_zero").await?;
@@ -169,7 +178,7 @@ async fn run_in_transaction(
         rival: Some(&pair.a),
         ..grower
     };
-    let mut b = against.grow(conn, pair.b.clone(), mine).await?;
+    let mut b = against.grow(conn, pair.b.clone(), owned_by(&pair.b.tenant)).await?;
     set_up(conn, setting, &mut b, &mut shown).await?;
     worlds.one = State::read(conn, &tables).await?;
     if !full && b.unfilled.len() > a.unfilled.len() {
@@ -201,6 +210,10 @@ async fn run_in_transaction(
     // Never bound first: once a setting was set, it reads '' and not NULL for the rest of the connection.
     progress("without context");
     for (trial, record) in trials.iter().zip(&mut records) {
+        // A role of its own says who asks: there is no state without it.
+        if has_identity(trial.session) && identity_settings(trial.session).is_empty() {
+            continue;
+        }
         record.unset = observe::observe(conn, &trial.as_a(ContextState::Unset), &record.queries).await?;
         if full {
             let mut bench = Bench::new(conn, catalog, classes, worlds.one.clone()).await?;

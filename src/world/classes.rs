@@ -5,7 +5,7 @@ mod infer;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::keys::Keys;
+use super::keys::{KeyType, Keys};
 use crate::model::{Catalog, Relation, Session, Tenancy};
 
 /// Whose key a column holds.
@@ -163,7 +163,7 @@ impl Classes {
         self.shared = shared;
     }
 
-    /// Base type of the columns of a class: the commonest.
+    /// Base type of the columns of a class: the strictest, for its keys fit the others; then the commonest.
     pub fn key_type(&self, catalog: &Catalog, class: Class) -> Option<String> {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for ((oid, name), (found, form)) in &self.classes {
@@ -175,7 +175,17 @@ impl Classes {
                 *counts.entry(base).or_default() += 1;
             }
         }
-        let commonest = counts.into_iter().max_by_key(|(_, n)| *n).map(|(t, _)| t.to_owned());
+        counts.retain(|base, _| !base.starts_with("json"));
+        let strictness = |base: &str| match KeyType::of(base) {
+            KeyType::Uuid => 3,
+            KeyType::Integer => 2,
+            KeyType::Bigint => 1,
+            KeyType::Text => 0,
+        };
+        let commonest = counts
+            .into_iter()
+            .max_by_key(|(base, n)| (strictness(base), *n))
+            .map(|(t, _)| t.to_owned());
         // Where no column is compared, a cast of the setting tells its type.
         commonest.or_else(|| self.casts.get(&class).cloned())
     }

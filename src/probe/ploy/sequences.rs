@@ -82,6 +82,53 @@ pub(super) fn gaps(trial: &Trial<'_>) -> Vec<Ploy> {
     ploys
 }
 
+/// A counter that A may look at moves with B's rows.
+pub(super) fn looks(trial: &Trial<'_>) -> Vec<Ploy> {
+    let mut ploys = Vec::new();
+    for table in trial
+        .catalog
+        .tables()
+        .filter(|t| !t.is_partition && !trial.classes.is_shared(t.oid))
+    {
+        for column in table.columns.iter().filter(|c| c.is_serial()) {
+            let Some(sequence) = sequence(trial, table, column) else {
+                continue;
+            };
+            let may = |oid: u32| trial.privileges.relations.get(&oid);
+            let Some(theirs) = may(table.oid).and_then(|p| {
+                let columns: Vec<String> = p.insert.iter().filter(|c| **c != column.name).cloned().collect();
+                trial.candidate(trial.b, table, &columns)
+            }) else {
+                continue;
+            };
+            if may(sequence.oid).is_none_or(|p| p.select.is_empty()) {
+                continue;
+            }
+            let look = |name: &str| {
+                Step::new(
+                    By::A,
+                    format!(
+                        "SELECT pg_catalog.set_config('proof.{name}', (SELECT last_value || ' ' || is_called FROM {}), false)",
+                        sequence.name
+                    ),
+                )
+            };
+            let mut ploy = Ploy::new(
+                &oracle::VOLUME_COUNTED_BY_SEQUENCE,
+                Subject::of(sequence),
+                "reads a counter that each row of another tenant moves",
+                vec![look("first"), Step::new(By::B, insert_statement(table, &theirs)), look("second")],
+                Sign::Fact(
+                    "pg_catalog.current_setting('proof.second', true) <> pg_catalog.current_setting('proof.first', true)".to_owned(),
+                ),
+            );
+            ploy.severity = Severity::Low;
+            ploys.push(ploy);
+        }
+    }
+    ploys
+}
+
 /// The sequence behind a column.
 fn sequence<'a>(trial: &Trial<'a>, table: &Relation, column: &Column) -> Option<&'a Relation> {
     let by_default = column.default.as_deref().and_then(|d| {

@@ -1,7 +1,7 @@
 //! What the server itself holds beyond tables: large objects, files, programs, statistics of sessions, labels of types.
 
 use super::{By, Ploy, Sign, Step, shows};
-use crate::model::{ObjectType, Relation, Severity};
+use crate::model::{Column, ObjectType, Relation, Severity};
 use crate::probe::judge::Subject;
 use crate::probe::oracle;
 use crate::probe::trial::Trial;
@@ -20,17 +20,11 @@ pub(super) fn ploys(trial: &Trial<'_>) -> Vec<Ploy> {
 
 /// Large objects have no row security: what B stored, A may read by its number where one role made both.
 fn large_objects(trial: &Trial<'_>) -> Option<Ploy> {
-    let holds = |t: &&Relation| {
-        trial
-            .privileges
-            .relations
-            .get(&t.oid)
-            .is_some_and(|p| !p.select.is_empty())
-            && t.columns
-                .iter()
-                .any(|c| matches!(c.base_type.as_str(), "oid" | "lo") && !c.name.starts_with("rel"))
-    };
-    let table = trial.catalog.tables().find(holds)?;
+    let (table, holder) = trial.catalog.tables().find_map(|t| {
+        let privileges = trial.privileges.relations.get(&t.oid)?;
+        let holds = |c: &&Column| matches!(c.base_type.as_str(), "oid" | "lo") && privileges.select.contains(&c.name);
+        Some((t, t.columns.iter().find(holds)?))
+    })?;
     let secret = format!("{}-large-object", trial.b.keys.canary);
     let mut ploy = Ploy::new(
         &oracle::FOREIGN_ROWS_READABLE,
@@ -49,7 +43,12 @@ fn large_objects(trial: &Trial<'_>) -> Option<Ploy> {
                 "SELECT pg_catalog.convert_from(pg_catalog.lo_get(oid), 'UTF8') FROM pg_catalog.pg_largeobject_metadata",
             ),
         ],
-        Sign::Fact(shows(&secret)),
+        Sign::Fact(format!(
+            "{} AND (SELECT pg_catalog.pg_typeof(t.{})::text FROM (SELECT) AS nothing LEFT JOIN {} AS t ON true LIMIT 1) IN ('oid', 'lo')",
+            shows(&secret),
+            quote::ident(&holder.name),
+            table.name
+        )),
     );
     ploy.severity = Severity::High;
     Some(ploy)
