@@ -69,12 +69,12 @@ pub fn has_identity(session: &Session) -> bool {
     is_identity(&session.role) || session.settings.values().any(|t| is_identity(t))
 }
 
-/// Names of the settings that carry identity.
+/// Names of the settings that carry identity and that a request can lack: a search path there always is.
 pub fn identity_settings(session: &Session) -> Vec<&str> {
     session
         .settings
         .iter()
-        .filter(|(_, t)| is_identity(t))
+        .filter(|(name, t)| is_identity(t) && *name != "search_path")
         .map(|(n, _)| n.as_str())
         .collect()
 }

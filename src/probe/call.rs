@@ -125,9 +125,6 @@ fn arguments(trial: &Trial<'_>, argument: &Argument) -> Vec<(Taste, String)> {
         return found;
     }
     if argument.type_name == "name" {
-        // Roles and schemas of tenants are names.
-        push(Taste::Own, &trial.a.keys.tenant);
-        push(Taste::Foreign, &trial.b.keys.tenant);
         let mut names: Vec<String> = trial
             .catalog
             .tables()
@@ -136,6 +133,9 @@ fn arguments(trial: &Trial<'_>, argument: &Argument) -> Vec<(Taste, String)> {
         names.sort();
         names.dedup();
         names.iter().take(8).for_each(|n| push(Taste::Own, n));
+        // Roles and schemas of tenants are names.
+        push(Taste::Own, &trial.a.keys.tenant);
+        push(Taste::Foreign, &trial.b.keys.tenant);
         return found;
     }
     for (taste, universe) in [(Taste::Own, trial.a), (Taste::Foreign, trial.b)] {

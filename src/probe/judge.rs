@@ -443,8 +443,16 @@ impl<'a> Judge<'a> {
             return Subject::of(named);
         }
         let mut subject = Subject::of(changed);
-        if let [trigger] = named.triggers.as_slice()
-            && let Some(function) = trigger_function(self.trial, trigger)
+        let functions: Vec<&Function> = named
+            .triggers
+            .iter()
+            .filter_map(|t| trigger_function(self.trial, t))
+            .collect();
+        let writes = |f: &&&Function| f.body.contains(changed.name.name.as_str());
+        if let Some(function) = functions
+            .iter()
+            .find(writes)
+            .or(functions.first().filter(|_| functions.len() == 1))
         {
             subject = Subject::of_function(function);
         }

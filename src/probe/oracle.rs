@@ -71,6 +71,10 @@ oracles! {
         "a request is opened for one tenant and runs as another",
         "a function that sets the identity is called for A, for B and for A again; after the last call the setting names B",
         "set the context outside of a block with an EXCEPTION clause, whose rollback undoes it, and after all that can fail";
+    CONTEXT_BY_DEFAULT "context-by-default" Context,
+        "a connection starts with a tenant's identity",
+        "ALTER DATABASE or ALTER ROLE ... SET gives the identity setting a value that holds until a request sets another",
+        "ALTER DATABASE ... RESET the setting (or ALTER ROLE ... RESET), so that a request which says nothing is nobody's";
     PLAN_KEEPS_CONTEXT "plan-keeps-context" Context,
         "a kept plan serves one tenant's rows to the next",
         "a query is planned and run as B, then run again as A on the same connection: it returns B's rows",

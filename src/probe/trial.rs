@@ -256,6 +256,17 @@ impl<'a> Trial<'a> {
             })
     }
 
+    /// A text of B's rows that a message holds, beyond what the statement named.
+    pub fn stored_value_in(&self, message: &str, statement: &str) -> Option<&'a str> {
+        let canary = self.b.keys.canary.as_str();
+        let b: &'a Universe = self.b;
+        b.rows
+            .iter()
+            .flat_map(|r| r.values.values().flatten())
+            .map(String::as_str)
+            .find(|v| v.contains(canary) && message.contains(v) && !statement.contains(v))
+    }
+
     /// B's rows of a table (a partition's through its own name) as the session would see them.
     fn foreign_projected(&self, relation: &Relation) -> Vec<(RowId, Vec<Option<String>>)> {
         let Some(privileges) = self.privileges.relations.get(&relation.oid) else {
@@ -344,6 +355,34 @@ impl<'a> Trial<'a> {
             ["public", "published", "everyone", "world", "shared", "global"].contains(&value.to_lowercase().as_str());
         let published_at = (says("published") || says("public_at")) && !value.is_empty() && value != "false";
         (published || visibility || published_at).then(|| format!("shared by design: rows with {column} = {value}"))
+    }
+
+    /// Statements that take away B's rows which are public by a state that a function asks for.
+    pub fn unpublish(&self, function: &crate::model::Function) -> Vec<String> {
+        let is_asked = |row: &&GrownRow| match &row.variant {
+            Variant::State { column, .. } => function.body.contains(column.as_str()),
+            _ => false,
+        };
+        let place = |row: &GrownRow| {
+            let table = self.catalog.relation(row.relation)?;
+            let key = table.primary_key()?;
+            let parts: Option<Vec<String>> = key
+                .columns
+                .iter()
+                .map(|c| {
+                    let value = row.values.get(c)?.as_deref()?;
+                    Some(format!("{}::text = {}", quote::ident(c), quote::literal(value)))
+                })
+                .collect();
+            Some(format!("DELETE FROM {} WHERE {}", table.name, parts?.join(" AND ")))
+        };
+        self.b
+            .rows
+            .iter()
+            .filter(is_asked)
+            .filter(|r| self.shared_by_state(r).is_some())
+            .filter_map(place)
+            .collect()
     }
 
     /// Whether a row carries no tenant at all.

@@ -27,6 +27,8 @@ pub enum Purpose {
     State,
     /// An own row with the key of a foreign one.
     Key(UniqueKey),
+    /// Own rows with values that foreign rows hold, where a trigger may look for them.
+    Echo,
 }
 
 /// One thing to try.
@@ -202,6 +204,12 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
             push(Purpose::Adopt(key.clone()), &row, true);
         }
     }
+    let echoed = echo(trial, table, columns);
+    if !echoed.is_empty() {
+        let mut row = own.clone();
+        row.extend(echoed);
+        push(Purpose::Echo, &row, true);
+    }
     if may_update
         && let (Some(theirs), Some(primary)) = (trial.b.base(table.oid), table.primary_key())
         && relation.kind.holds_rows()
@@ -331,6 +339,11 @@ fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &
             push(Purpose::Adopt(key.clone()), &assignments, true);
         }
     }
+    let echoed = echo(trial, table, columns);
+    if !echoed.is_empty() {
+        let assignments: Vec<(String, Option<String>)> = echoed.into_iter().collect();
+        push(Purpose::Echo, &assignments, true);
+    }
     for column in columns {
         for value in trial.classes.literals(table.oid, column).iter().take(4) {
             if trial.classes.class(table.oid, column).is_none() {
@@ -423,6 +436,35 @@ fn adopt(trial: &Trial<'_>, table: &Relation, key: &ForeignKey, columns: &[Strin
         .map(|(here, there)| (here.clone(), row.values.get(there).cloned().flatten()))
         .collect();
     (!moved.is_empty()).then_some(moved)
+}
+
+/// Values of B's row for the columns that a trigger of the table may compare with other rows: neither identity, nor a foreign
+/// key, nor a key over all tenants, nor a state.
+fn echo(trial: &Trial<'_>, table: &Relation, columns: &[String]) -> Values {
+    let Some(theirs) = trial.b.base(table.oid).filter(|_| !table.triggers.is_empty()) else {
+        return Values::new();
+    };
+    let is_class = |c: &String| trial.classes.class(table.oid, c).is_some();
+    let is_fixed = |c: &String| {
+        table.foreign_keys.iter().any(|k| k.columns.contains(c))
+            || table.keys.iter().any(|k| {
+                let parts = key_columns(table, k);
+                parts.contains(c) && !parts.iter().any(is_class)
+            })
+            || trial.classes.literals(table.oid, c).len() > 1
+    };
+    let echoes = |c: &&String| {
+        !is_class(c)
+            && !is_fixed(c)
+            && table.column(c).is_some_and(|c| {
+                c.is_insertable() && c.labels.is_empty() && matches!(c.category.as_str(), "S" | "N" | "U" | "D")
+            })
+    };
+    columns
+        .iter()
+        .filter(echoes)
+        .filter_map(|c| Some((c.clone(), Some(theirs.values.get(c)?.clone()?))))
+        .collect()
 }
 
 /// Columns of a key, those in its expressions included.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::commit;
+use super::defaults;
 use super::infer::{self, Guess};
 use super::merge;
 use super::territory::{self, Territories};
@@ -224,7 +225,7 @@ impl Run<'_> {
         let common = keys::common(tenant, user);
         let roles_are_keys = !fixed.is_empty();
         if let Some((a, b)) = &self.territories.pair {
-            fixed = vec![(a.clone(), b.clone()), (b.clone(), a.clone())];
+            fixed = vec![(a.clone(), b.clone())];
         }
         if fixed.is_empty()
             && let [a, b, ..] = given.as_slice()
@@ -266,6 +267,7 @@ impl Run<'_> {
                 self.hits.extend(shown.hits);
             }
         }
+        self.hits.extend(defaults::judge(self.catalog, &classes, sessions));
         progress("leftovers after COMMIT");
         let sessions: Vec<(&Session, &Privileges)> = prepared.iter().map(|(s, p)| (*s, p)).collect();
         if let Some(pair) = pairs.into_iter().next() {
@@ -297,6 +299,9 @@ impl Run<'_> {
         };
         let named = |role: &Role| Some(role.name.strip_prefix(before)?.strip_suffix(after)?.to_owned());
         let mut candidates: Vec<&Role> = self.catalog.roles.iter().filter(is_tenant).collect();
+        // A login that takes the tenants' roles in turn is none of them.
+        let tenants: BTreeSet<&str> = candidates.iter().map(|r| r.name.as_str()).collect();
+        candidates.retain(|r| r.member_of.iter().filter(|m| tenants.contains(m.as_str())).count() < 2);
         // Those that hold privileges, first: a role that may do nothing shows nothing.
         candidates.sort_by_key(|r| (!self.catalog.is_granted_anything(&r.name), r.name.clone()));
         let names: Vec<String> = candidates.into_iter().filter_map(named).collect();

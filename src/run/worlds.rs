@@ -2,6 +2,7 @@
 //!
 //! All of it happens in one transaction that is rolled back. What needs a commit is in `run::commit`.
 
+mod chains;
 mod disguised;
 mod verdicts;
 
@@ -92,6 +93,8 @@ struct CallTried {
     function: u32,
     call: Call,
     one: Effect,
+    /// The same without B's rows that are public by their state.
+    unpublished: Option<Effect>,
     zero: Option<(Effect, Effect)>,
     asked: Vec<usize>,
 }
@@ -231,6 +234,7 @@ async fn run_in_transaction(
             record.guises = disguised::look(conn, trial, setting.of_roles, &record.queries).await?;
             let mut bench = Bench::new(conn, catalog, classes, worlds.one.clone()).await?;
             bound_writes(&mut bench, trial, record, progress).await?;
+            chains::chains(&mut bench, trial, record).await?;
             calls(&mut bench, trial, record, progress).await?;
             record.played = ploy::play(conn, trial).await?;
         }
@@ -428,6 +432,7 @@ async fn stateless_writes(
                 | Purpose::Move
                 | Purpose::Adopt(_)
                 | Purpose::State
+                | Purpose::Echo
                 | Purpose::Key(_) => false,
             };
             if wanted {
@@ -488,10 +493,21 @@ async fn calls(
                     &looks,
                 )
                 .await?;
+            let takes_away = trial.unpublish(function);
+            let unpublished = if takes_away.is_empty() || one.error.is_some() {
+                None
+            } else {
+                let act = crate::probe::attempt::Act {
+                    prepare: takes_away,
+                    ..crate::probe::attempt::Act::of(call.sql.clone())
+                };
+                Some(bench.attempt(&bound, &act, &[], &[]).await?)
+            };
             record.calls.push(CallTried {
                 function: function.oid,
                 call,
                 one,
+                unpublished,
                 zero: None,
                 asked: asked.clone(),
             });

@@ -223,12 +223,58 @@ impl<'a> Judge<'a> {
         None
     }
 
+    /// An own row with values of B's is refused only where B's row is there: a trigger looks beyond the tenant.
+    fn echoed(&self, relation: &Relation, probe: &WriteProbe, with: &Effect) -> Option<Hit> {
+        let trial = self.trial;
+        let error = with.error.as_ref().filter(|e| !e.is_interference())?;
+        let text = error.visible_text();
+        let told = trial.stored_value_in(&text, &probe.act.sql);
+        let mut subject = Subject::of(relation);
+        if let Some(function) = error.context.as_deref().and_then(|c| function_in(trial, c)) {
+            subject = Subject::of_function(function);
+            subject.route = Some((relation.name.to_string(), type_of(relation), probe.command));
+        }
+        let (oracle, what) = match told {
+            Some(_) => (&oracle::FOREIGN_VALUE_IN_ERROR, "quotes another tenant's row"),
+            None => (
+                &oracle::EXISTENCE_REVEALED,
+                "tells whether another tenant has the same value",
+            ),
+        };
+        let binding = trial.as_a(ContextState::Bound);
+        let sentence = format!(
+            "{} {}: {} on {} by session `{}` fails with {} and {what}",
+            subject.object_type.word(),
+            subject.object,
+            probe.command,
+            relation.name,
+            trial.session.name,
+            error.code
+        );
+        let evidence = self.scene(&binding, relation.oid, |scene| {
+            scene.outcome(&sentence, &binding, &probe.act.sql)
+        });
+        Some(self.hit(
+            oracle,
+            Severity::Medium,
+            subject,
+            probe.command,
+            ContextState::Bound,
+            sentence,
+            evidence,
+            Vec::new(),
+        ))
+    }
+
     /// The same statement in both worlds.
     pub fn outcome(&self, relation: &Relation, probe: &WriteProbe, without: &Effect, with: &Effect) -> Option<Hit> {
         if without.code() == with.code() {
             return None;
         }
         let trial = self.trial;
+        if probe.purpose == Purpose::Echo {
+            return self.echoed(relation, probe, with);
+        }
         let (what, columns, object) = match &probe.purpose {
             Purpose::Key(key) if without.error.is_none() => (
                 format!("key `{}` tells whether another tenant has the same value", key.name),
@@ -250,6 +296,7 @@ impl<'a> Judge<'a> {
             | Purpose::All
             | Purpose::Steal
             | Purpose::Move
+            | Purpose::Echo
             | Purpose::State => return None,
         };
         // Only a key that can be guessed or chosen is worth acting on.
@@ -285,4 +332,14 @@ impl<'a> Judge<'a> {
         }
         Some(hit)
     }
+}
+
+/// The function that a PL/pgSQL error context names first.
+fn function_in<'t>(trial: &crate::probe::trial::Trial<'t>, context: &str) -> Option<&'t crate::model::Function> {
+    let name = context.split("PL/pgSQL function ").nth(1)?.split('(').next()?;
+    let (schema, name) = match name.rsplit_once('.') {
+        Some((schema, name)) => (Some(schema), name),
+        None => (None, name),
+    };
+    trial.catalog.find_functions(schema, name.trim_matches('"')).next()
 }

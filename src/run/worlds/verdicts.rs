@@ -269,6 +269,7 @@ fn judge_calls(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: &
                     zero,
                     again,
                     one: &one.one,
+                    unpublished: one.unpublished.as_ref(),
                 },
             ));
             if let Some(looked) = one.one.looked.first() {

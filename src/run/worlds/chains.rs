@@ -1,0 +1,76 @@
+//! Two steps: a write that is accepted, then one that was refused before. What the first opened shows in the second.
+
+use super::{Record, Tried};
+use crate::model::ContextState;
+use crate::pg::conn::ConnError;
+use crate::probe::attempt::{Act, Bench, Look};
+use crate::probe::trial::Trial;
+use crate::probe::write::{Purpose, WriteProbe};
+
+/// Most first and second steps: each pair of them is a message.
+const MAX_STEPS: usize = 8;
+
+/// Tries refused writes again after accepted ones, where both are to tables that decide access.
+pub(super) async fn chains(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mut Record) -> Result<(), ConnError> {
+    let bound = trial.as_a(ContextState::Bound);
+    let of_access = |t: &&Tried| {
+        t.state == ContextState::Bound
+            && trial.decides_access(t.relation)
+            && t.probe.act.prepare.is_empty()
+            && matches!(t.probe.purpose, Purpose::Plant | Purpose::Move | Purpose::State)
+    };
+    let firsts: Vec<(u32, WriteProbe)> = record
+        .writes
+        .iter()
+        .filter(of_access)
+        .filter(|t| t.effect.error.is_none() && t.effect.changes.iter().any(|c| c.is_new))
+        .map(|t| (t.relation, t.probe.clone()))
+        .take(MAX_STEPS)
+        .collect();
+    if firsts.is_empty() {
+        return Ok(());
+    }
+    let seconds: Vec<(u32, WriteProbe)> = record
+        .writes
+        .iter()
+        .filter(of_access)
+        .filter(|t| t.effect.error.as_ref().is_some_and(|e| e.code == "42501"))
+        .map(|t| (t.relation, t.probe.clone()))
+        .take(MAX_STEPS)
+        .collect();
+    let intruder = trial.as_intruder();
+    for (relation, first) in &firsts {
+        for (then, second) in seconds.iter().filter(|(then, _)| then != relation) {
+            let all: Vec<usize> = (0..record.queries.len()).collect();
+            let by_intruder = if intruder.is_some() { all.clone() } else { Vec::new() };
+            let asked = [all, Vec::new(), by_intruder];
+            let bindings = [&bound, &bound, intruder.as_ref().unwrap_or(&bound)];
+            let queries = asked.each_ref().map(|which| super::pick(&record.queries, which));
+            let looks: Vec<Look<'_>> = bindings
+                .into_iter()
+                .zip(&queries)
+                .map(|(binding, queries)| Look {
+                    binding,
+                    queries,
+                    where_decided: true,
+                })
+                .collect();
+            let probe = WriteProbe {
+                act: Act::of(format!("{};\n{}", first.act.sql, second.act.sql)),
+                ..first.clone()
+            };
+            let effect = bench.attempt(&bound, &probe.act, &[], &looks).await?;
+            if effect.error.is_none() {
+                record.writes.push(Tried {
+                    relation: *then,
+                    state: ContextState::Bound,
+                    probe,
+                    effect,
+                    without: None,
+                    asked: asked.clone(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
