@@ -5,6 +5,7 @@
 pub mod catalog;
 pub mod finding;
 pub mod function;
+pub mod lookup;
 pub mod target;
 
 pub use catalog::{

@@ -287,9 +287,9 @@ impl<'a> Trial<'a> {
 
     /// Children by inheritance, whose rows show in the parent.
     fn children(&self, oid: u32) -> Vec<u32> {
-        self.catalog
-            .tables()
-            .filter(|t| !t.is_partition && t.parents.contains(&oid))
+        let children = self.catalog.children(oid);
+        children
+            .filter(|t| t.kind.holds_rows() && !t.is_partition)
             .map(|t| t.oid)
             .collect()
     }

@@ -266,8 +266,7 @@ impl Grower<'_> {
     /// Runs a question that may fail (a candidate may make any expression fail) and leaves nothing behind.
     async fn ask(&self, conn: &mut Conn, sql: &str) -> Result<Option<Vec<Option<String>>>, ConnError> {
         let outcome = conn.run(&format!("SAVEPOINT tp_ask; {sql}")).await?;
-        conn.query("ROLLBACK TO SAVEPOINT tp_ask; RELEASE SAVEPOINT tp_ask")
-            .await?;
+        conn.defer(&["ROLLBACK TO SAVEPOINT tp_ask", "RELEASE SAVEPOINT tp_ask"]);
         Ok(match outcome.error {
             Some(_) => None,
             None => outcome.results.last().and_then(|r| r.rows.first()).cloned(),
