@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod finding;
 pub mod function;
 pub mod lookup;
+pub mod privileges;
 pub mod target;
 
 pub use catalog::{

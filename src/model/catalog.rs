@@ -1,12 +1,12 @@
 //! What the system catalog says, as values. Deserialised from the JSON rows that `introspect`'s queries return.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::function::Function;
 use super::lookup::Lookup;
+pub use super::privileges::{Privileges, RelationPrivileges};
 use crate::sql::quote;
 
 /// Everything that was read of one database.
@@ -584,30 +584,4 @@ impl fmt::Display for Command {
             Self::Usage => "USAGE",
         })
     }
-}
-
-/// What one role may do, as the server computes it (`has_*_privilege`): the effect of grants, membership and ownership.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct Privileges {
-    /// By relation.
-    pub relations: BTreeMap<u32, RelationPrivileges>,
-    /// Functions it may execute.
-    pub functions: Vec<u32>,
-}
-
-/// Effective privileges on one relation.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct RelationPrivileges {
-    /// Columns that may be read.
-    pub select: Vec<String>,
-    /// Columns that may be given in INSERT.
-    pub insert: Vec<String>,
-    /// Columns that may be updated.
-    pub update: Vec<String>,
-    /// DELETE.
-    pub delete: bool,
-    /// TRUNCATE.
-    pub truncate: bool,
-    /// USAGE or UPDATE of a sequence.
-    pub usage: bool,
 }

@@ -12,7 +12,7 @@ use super::classes::{Class, Classes};
 use super::keys::Keys;
 use super::values;
 use crate::model::{Catalog, Column, ForeignKey, Generated, Relation, UniqueKey};
-use crate::pg::conn::{Conn, ConnError, DbError};
+use crate::pg::conn::{Conn, ConnError};
 use crate::sql::quote;
 
 /// Values of a row by column, as text.
@@ -291,7 +291,7 @@ impl<'a> Grower<'a> {
             };
             conn.defer(&["ROLLBACK TO SAVEPOINT tp_grow", "RELEASE SAVEPOINT tp_grow"]);
             // A trigger or default that asks who makes the row and finds nobody.
-            if !bound && !self.bindings.is_empty() && asks_for_identity(&error) {
+            if !bound && !self.bindings.is_empty() && mend::asks_for_identity(&error) {
                 bound = true;
                 last = Some(error);
                 continue;
@@ -705,11 +705,4 @@ pub fn insert_statement(table: &Relation, row: &Values) -> String {
         columns.join(", "),
         values.join(", ")
     )
-}
-
-/// Whether an error says that a trigger or default wants to know who asks.
-fn asks_for_identity(error: &DbError) -> bool {
-    // undefined_object: the setting was never set; raise_exception: what a trigger says; invalid_text_representation: ''
-    matches!(error.code.as_str(), "42704" | "P0001" | "42501")
-        || (error.code == "22P02" && error.message.ends_with("\"\""))
 }

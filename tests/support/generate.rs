@@ -15,9 +15,35 @@ const SHAPES: [&str; 5] = [
     "code text NOT NULL, quantity integer NOT NULL DEFAULT 1, note text, archived_at timestamptz",
 ];
 
+/// What is generated.
+#[derive(Debug, Clone, Copy)]
+pub struct Kind {
+    /// Tenants are named by text rather than by uuid: many pairs of keys to confuse.
+    pub text_keys: bool,
+    /// Editors write memberships: rows that decide what others show.
+    pub managed_members: bool,
+    /// Row security is left off: every table is at fault.
+    pub open: bool,
+}
+
+impl Kind {
+    /// By name: `plain`, or some of `text`, `members`, `open` with `+` between.
+    pub fn of(name: &str) -> Self {
+        let has = |word: &str| name.split('+').any(|w| w == word);
+        Self {
+            text_keys: has("text"),
+            managed_members: has("members"),
+            open: has("open"),
+        }
+    }
+}
+
 /// A schema with this many tables: two of them, `tenant` and `member`, say who belongs where.
-pub fn schema(tables: usize) -> String {
+pub fn schema(tables: usize, kind: Kind) -> String {
     let mut sql = String::from(PRELUDE);
+    if kind.managed_members {
+        sql += MANAGED;
+    }
     for n in 0..tables.saturating_sub(2) {
         table(&mut sql, n);
         if n % 20 == 19 {
@@ -26,6 +52,16 @@ pub fn schema(tables: usize) -> String {
         if n % 25 == 24 {
             function(&mut sql, n);
         }
+    }
+    if kind.text_keys {
+        sql = sql
+            .replace("tenant_id uuid", "tenant_id text")
+            .replace("app.tenant (id uuid", "app.tenant (id text")
+            .replace("app.tenant() RETURNS uuid", "app.tenant() RETURNS text")
+            .replace("'app.tenant_id', true), '')::uuid", "'app.tenant_id', true), '')");
+    }
+    if kind.open {
+        sql = sql.replace("ENABLE ROW LEVEL SECURITY", "DISABLE ROW LEVEL SECURITY");
     }
     sql
 }
@@ -104,4 +140,11 @@ GRANT SELECT ON app.tenant TO app_user;
 ALTER TABLE app.member ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON app.member FOR SELECT TO app_user USING (tenant_id = app.tenant());
 GRANT SELECT ON app.member TO app_user;
+";
+
+const MANAGED: &str = "
+GRANT INSERT, UPDATE, DELETE ON app.member TO app_user;
+CREATE POLICY managed ON app.member TO app_user
+  USING (tenant_id = app.tenant() AND app.has_role('editor'))
+  WITH CHECK (tenant_id = app.tenant() AND app.has_role('editor'));
 ";
