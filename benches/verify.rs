@@ -44,7 +44,9 @@ fn main() {
     println!("| tables | load | verify | a table | messages | cells held / denied / vacuous | peak memory |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     for tables in sizes {
-        let mut all: Vec<Run> = (0..runs).map(|_| runtime.block_on(one(&choice, tables, kind))).collect();
+        let mut all: Vec<Run> = (0..runs)
+            .map(|_| runtime.block_on(one(&choice, tables, kind)))
+            .collect();
         all.sort_by_key(|r| r.verify);
         let median = &all[all.len() / 2];
         println!(

@@ -8,6 +8,7 @@ pub mod judge;
 mod judge_call;
 pub mod observe;
 pub mod oracle;
+pub mod scenery;
 pub mod state;
 pub mod trial;
 pub mod write;

@@ -42,23 +42,19 @@ impl Binding {
     /// request's login could not do is refused here, too.
     pub fn sql(&self) -> String {
         let mut sql = format!("SET LOCAL SESSION AUTHORIZATION {};", quote::ident(&self.role));
-        let set = |(name, value): &(String, String)| {
-            format!(
-                "pg_catalog.set_config({}, {}, true)",
+        for (name, value) in &self.settings {
+            sql += &format!(
+                " SELECT pg_catalog.set_config({}, {}, true);",
                 quote::literal(name),
                 quote::literal(value)
-            )
-        };
-        let all: Vec<String> = self.settings.iter().map(set).collect();
-        if !all.is_empty() {
-            sql += &format!(" SELECT {};", all.join(", "));
+            );
         }
         sql
     }
 
     /// Number of statements in [`Self::sql`].
     pub fn statements(&self) -> usize {
-        1 + usize::from(!self.settings.is_empty())
+        1 + self.settings.len()
     }
 }
 

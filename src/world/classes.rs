@@ -4,8 +4,10 @@
 mod infer;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::keys::Keys;
+use super::reach::Reach;
 use crate::model::{Catalog, Relation, Session, Tenancy};
 
 /// Whose key a column holds.
@@ -73,6 +75,7 @@ pub struct Classes {
     roots: BTreeSet<u32>,
     shared: BTreeSet<u32>,
     authorities: BTreeSet<u32>,
+    reach: Arc<Reach>,
 }
 
 impl Classes {
@@ -218,6 +221,11 @@ impl Classes {
     /// Whether a policy or function reads the relation: its rows may decide what others show.
     pub fn is_authority(&self, relation: u32) -> bool {
         self.authorities.contains(&relation)
+    }
+
+    /// What reads what.
+    pub fn reach(&self) -> &Arc<Reach> {
+        &self.reach
     }
 
     /// Reads them from a catalog, the sessions and what the user said.

@@ -1,7 +1,9 @@
 //! Reading what columns mean from the text of policies, views, checks and functions, from keys and from names.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
+use super::super::reach::Reach;
 use super::{Class, Classes, ColumnKey, Form, Source, is_named};
 use crate::model::{Catalog, Column, Relation, Session, Tenancy};
 use crate::sql::expr::{self, ColumnRef, Comparison, Facts, Operand, SettingRead};
@@ -89,6 +91,7 @@ impl<'a> Inference<'a> {
         self.inherit();
         self.number_groups();
         self.find_roots();
+        self.found.reach = Arc::new(Reach::of(catalog));
         self.found
     }
 
