@@ -75,6 +75,7 @@ fn catalog_of(results: Vec<Rows>) -> Result<Catalog, IntrospectError> {
         schemas: parse(next())?,
         default_privileges: parse(next())?,
         publications: parse(next())?,
+        lookup: Default::default(),
     })
 }
 

@@ -5,6 +5,8 @@
 pub mod catalog;
 pub mod finding;
 pub mod function;
+pub mod lookup;
+pub mod privileges;
 pub mod target;
 
 pub use catalog::{

@@ -10,6 +10,7 @@ mod judge_call;
 pub mod observe;
 pub mod oracle;
 pub mod ploy;
+pub mod scenery;
 pub mod state;
 pub mod trial;
 pub mod write;

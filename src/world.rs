@@ -6,6 +6,7 @@ pub mod classes;
 mod form;
 pub mod grow;
 pub mod keys;
+pub mod reach;
 pub mod values;
 
 pub use classes::{Class, Classes, Form};

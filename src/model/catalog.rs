@@ -1,11 +1,13 @@
 //! What the system catalog says, as values. Deserialised from the JSON rows that `introspect`'s queries return.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::function::Function;
+use super::lookup::Lookup;
+pub use super::privileges::{Privileges, RelationPrivileges};
 use crate::sql::quote;
 
 /// Everything that was read of one database.
@@ -25,26 +27,46 @@ pub struct Catalog {
     pub default_privileges: Vec<DefaultPrivilege>,
     /// Publications, by name.
     pub publications: Vec<Publication>,
+    /// Where relations and functions are, by id and name.
+    pub lookup: Lookup,
 }
 
 impl Catalog {
     /// The relation with this object id.
     pub fn relation(&self, oid: u32) -> Option<&Relation> {
-        self.relations.iter().find(|r| r.oid == oid)
+        self.lookup.relation(self, oid).map(|at| &self.relations[at])
+    }
+
+    /// Direct children by inheritance, and partitions.
+    pub fn children(&self, oid: u32) -> impl Iterator<Item = &Relation> {
+        let found = self.lookup.children(self, oid).into_iter();
+        found.map(|at| &self.relations[at])
+    }
+
+    /// Relations with a foreign key to this one, itself included where it refers to itself.
+    pub fn referrers(&self, oid: u32) -> impl Iterator<Item = &Relation> {
+        let found = self.lookup.referrers(self, oid).into_iter();
+        found.map(|at| &self.relations[at])
     }
 
     /// The relation of this name; without a schema the first of that name is meant.
     pub fn find_relation(&self, schema: Option<&str>, name: &str) -> Option<&Relation> {
-        self.relations
-            .iter()
-            .find(|r| r.name.name == name && schema.is_none_or(|s| r.name.schema == s))
+        let mut found = self.lookup.named(self, name).into_iter().map(|at| &self.relations[at]);
+        found.find(|r| schema.is_none_or(|s| r.name.schema == s))
     }
 
     /// Functions of this name; without a schema those of any schema.
-    pub fn find_functions(&self, schema: Option<&str>, name: &str) -> impl Iterator<Item = &Function> {
-        self.functions
-            .iter()
-            .filter(move |f| f.name.name == name && schema.is_none_or(|s| f.name.schema == s))
+    pub fn find_functions<'c, 's>(
+        &'c self,
+        schema: Option<&'s str>,
+        name: &str,
+    ) -> impl Iterator<Item = &'c Function> + use<'c, 's> {
+        let found = self
+            .lookup
+            .functions(self, name)
+            .into_iter()
+            .map(|at| &self.functions[at]);
+        found.filter(move |f| schema.is_none_or(|s| f.name.schema == s))
     }
 
     /// Whether a role, itself or through a role that it is in, was granted something on a relation or function.
@@ -585,42 +607,4 @@ impl fmt::Display for Command {
             Self::Usage => "USAGE",
         })
     }
-}
-
-/// What one role may do, as the server computes it (`has_*_privilege`): the effect of grants, membership and ownership.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct Privileges {
-    /// By relation.
-    pub relations: BTreeMap<u32, RelationPrivileges>,
-    /// Functions it may execute.
-    pub functions: Vec<u32>,
-    /// Schemas it may create objects in.
-    #[serde(default)]
-    pub create_in: Vec<String>,
-    /// Whether it may read files of the server.
-    #[serde(default)]
-    pub server_files: bool,
-    /// Whether it may run programs on the server.
-    #[serde(default)]
-    pub server_programs: bool,
-}
-
-/// Effective privileges on one relation.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct RelationPrivileges {
-    /// Columns that may be read.
-    pub select: Vec<String>,
-    /// Columns that may be given in INSERT.
-    pub insert: Vec<String>,
-    /// Columns that may be updated.
-    pub update: Vec<String>,
-    /// DELETE.
-    pub delete: bool,
-    /// TRUNCATE.
-    pub truncate: bool,
-    /// TRIGGER.
-    #[serde(default)]
-    pub trigger: bool,
-    /// USAGE or UPDATE of a sequence.
-    pub usage: bool,
 }

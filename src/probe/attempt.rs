@@ -1,6 +1,6 @@
 //! One attempt: a statement run as a session under a savepoint, what came back, and what it changed; then undone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::binding::Binding;
 use super::observe::{self, Query, Seen};
@@ -76,6 +76,10 @@ pub struct Bench<'a> {
     /// What the tables hold now.
     pub baseline: State,
     counters: BTreeMap<u32, i64>,
+    /// Tables whose counters are asked for after each attempt; none for all. See [`Bench::strays`].
+    watched: Option<BTreeSet<u32>>,
+    /// Tables that were written to without having been expected.
+    strayed: BTreeSet<u32>,
 }
 
 impl<'a> Bench<'a> {
@@ -92,10 +96,40 @@ impl<'a> Bench<'a> {
             classes,
             baseline,
             counters: BTreeMap::new(),
+            watched: None,
+            strayed: BTreeSet::new(),
         };
-        let rows = bench.conn.query(COUNTERS).await?.pop().unwrap_or_default();
-        bench.touched(&rows);
+        bench.strays().await?;
         Ok(bench)
+    }
+
+    /// Expects attempts to write to these tables and to no other: only their counters are asked for, until
+    /// [`Self::expect_any`]. Whether that was right is for [`Self::strays`] to say.
+    pub fn expect(&mut self, tables: impl IntoIterator<Item = u32>) {
+        let mut expected: BTreeSet<u32> = tables.into_iter().collect();
+        expected.extend(&self.strayed);
+        self.watched = Some(expected);
+    }
+
+    /// Attempts may write to any table.
+    pub fn expect_any(&mut self) {
+        self.watched = None;
+    }
+
+    /// Whether attempts wrote to tables that were not expected. They are from now on; what was tried since
+    /// [`Self::expect`] has to be tried again, for it was judged without them.
+    pub async fn strays(&mut self) -> Result<bool, ConnError> {
+        let sql = counters(self.catalog.tables().map(|t| t.oid));
+        let rows = self.conn.query(&sql).await?.pop().unwrap_or_default();
+        let mut moved = self.touched(&rows);
+        let Some(watched) = &mut self.watched else {
+            return Ok(false);
+        };
+        moved.retain(|oid| watched.insert(*oid));
+        // A few tables that everything writes to (logs) are remembered; those of one relation are not worth it.
+        self.strayed
+            .extend(moved.iter().take(MAX_STRAYED.saturating_sub(self.strayed.len())));
+        Ok(!moved.is_empty())
     }
 
     /// Runs one statement as the session and undoes it. `watch` names settings to report after it.
@@ -113,12 +147,16 @@ impl<'a> Bench<'a> {
             .collect();
         let prepare: String = act.prepare.iter().map(|s| format!("{s}; ")).collect();
         let sql = &act.sql;
+        let counters = match &self.watched {
+            Some(watched) => counters(watched.iter().copied()),
+            None => counters(self.catalog.tables().map(|t| t.oid)),
+        };
         let outcome = self
             .conn
             .run(&format!(
                 "SAVEPOINT tp_attempt; SET CONSTRAINTS ALL IMMEDIATE; {prepare} {bind} {sql}; \
                  SELECT current_user::text, session_user::text{settings}; \
-                 SET LOCAL SESSION AUTHORIZATION {superuser}; {COUNTERS}",
+                 SET LOCAL SESSION AUTHORIZATION {superuser}; {counters}",
                 bind = binding.sql(),
             ))
             .await?;
@@ -161,7 +199,11 @@ impl<'a> Bench<'a> {
                 });
             }
         }
-        self.conn.query(&format!("ROLLBACK TO SAVEPOINT tp_attempt; SET LOCAL SESSION AUTHORIZATION {superuser}; RELEASE SAVEPOINT tp_attempt")).await?;
+        self.conn.defer(&[
+            "ROLLBACK TO SAVEPOINT tp_attempt",
+            &format!("SET LOCAL SESSION AUTHORIZATION {superuser}"),
+            "RELEASE SAVEPOINT tp_attempt",
+        ]);
         Ok(effect)
     }
 
@@ -201,5 +243,16 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Counts also what was rolled back to a savepoint: a counter that moved only says where to look.
-const COUNTERS: &str = "SELECT relid::bigint::text, (n_tup_ins + n_tup_upd + n_tup_del)::text FROM pg_catalog.pg_stat_xact_user_tables WHERE n_tup_ins + n_tup_upd + n_tup_del > 0";
+/// Most tables that are watched because something once wrote to them unexpectedly.
+const MAX_STRAYED: usize = 32;
+
+/// Rows written to these tables in this transaction, as text. Counts also what was rolled back to a savepoint: a counter
+/// that moved only says where to look. The view `pg_stat_xact_user_tables` says the same, but walks the whole catalog.
+fn counters(tables: impl Iterator<Item = u32>) -> String {
+    let oids: Vec<String> = tables.map(|oid| oid.to_string()).collect();
+    let written = "pg_catalog.pg_stat_get_xact_tuples_inserted(t) + pg_catalog.pg_stat_get_xact_tuples_updated(t) + pg_catalog.pg_stat_get_xact_tuples_deleted(t)";
+    format!(
+        "SELECT t::text, w::text FROM (SELECT t, {written} AS w FROM pg_catalog.unnest('{{{}}}'::pg_catalog.oid[]) AS t OFFSET 0) AS c WHERE w > 0",
+        oids.join(",")
+    )
+}

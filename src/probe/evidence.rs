@@ -5,9 +5,10 @@
 
 use super::attempt::Act;
 use super::binding::Binding;
+use super::scenery;
 use crate::model::Relation;
 use crate::sql::quote;
-use crate::world::{GrownRow, Universe};
+use crate::world::Universe;
 
 /// The universes of a script.
 #[derive(Debug, Clone, Copy)]
@@ -205,20 +206,11 @@ impl Script {
     }
 
     fn universe(&mut self, name: &str, universe: &Universe) {
-        let rows: Vec<&GrownRow> = universe.rows.iter().filter(|r| !r.insert.starts_with("--")).collect();
-        if rows.is_empty() && universe.setup.is_empty() {
+        if universe.rows.iter().all(|r| r.insert.starts_with("--")) && universe.setup.is_empty() {
             return;
         }
         self.say(name);
-        self.line("BEGIN;");
-        self.line("SET CONSTRAINTS ALL DEFERRED;");
-        for row in rows {
-            self.line(&format!("{};", row.insert));
-        }
-        for statement in &universe.setup {
-            self.line(&format!("{};", statement.trim().trim_end_matches(';')));
-        }
-        self.line("COMMIT;");
+        self.line(&scenery::mark(universe));
     }
 
     /// A request of its own: a transaction with the session's role and settings.

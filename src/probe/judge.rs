@@ -3,11 +3,13 @@
 mod write;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::binding::Binding;
 use super::evidence::{Scene, column_is};
 use super::observe::{Query, Seen};
 use super::oracle::{self, Oracle};
+use super::scenery::Scenery;
 use super::state::Change;
 use super::trial::Trial;
 use crate::model::{
@@ -34,8 +36,10 @@ pub struct Hit {
     pub state: ContextState,
     /// Object and effect.
     pub message: String,
-    /// Script.
+    /// Script, without its universes.
     pub evidence: String,
+    /// The universes.
+    pub scenery: Arc<Scenery>,
     /// Relations that a view or function shows rows of: where one of them is at fault itself, this is only a route to it.
     pub through: Vec<String>,
 }
@@ -432,6 +436,7 @@ impl<'a> Judge<'a> {
             state,
             message,
             evidence,
+            scenery: self.trial.scenery(),
             through,
         }
     }

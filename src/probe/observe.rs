@@ -96,37 +96,51 @@ pub fn query_of(relation: &Relation, privileges: &RelationPrivileges) -> Option<
     })
 }
 
+/// Most queries of a message.
+const BATCH: usize = 200;
+
 /// Runs the queries as the session; in the order given. Leaves nothing behind.
 pub async fn observe(conn: &mut Conn, binding: &Binding, queries: &[Query]) -> Result<Vec<Seen>, ConnError> {
     let mut seen = Vec::with_capacity(queries.len());
-    conn.query("SAVEPOINT tp_observe").await?;
+    let superuser = quote::ident(conn.superuser());
+    let mut batch = BATCH;
     while seen.len() < queries.len() {
-        let rest = &queries[seen.len()..queries.len().min(seen.len() + 200)];
+        let rest = &queries[seen.len()..queries.len().min(seen.len() + batch)];
         let statements: Vec<&str> = rest.iter().map(|q| q.sql.as_str()).collect();
         let outcome = conn
-            .run(&format!("{} {}", binding.sql(), statements.join("; ")))
+            .run(&format!(
+                "SAVEPOINT tp_observe; {} {}",
+                binding.sql(),
+                statements.join("; ")
+            ))
             .await?;
-        let answered = outcome.results.into_iter().skip(binding.statements()).map(|mut r| {
+        conn.defer(&[
+            "ROLLBACK TO SAVEPOINT tp_observe",
+            &format!("SET LOCAL SESSION AUTHORIZATION {superuser}"),
+            "RELEASE SAVEPOINT tp_observe",
+        ]);
+        let mut results = outcome.results.into_iter();
+        let prepared = results.by_ref().take(1 + binding.statements()).count();
+        if let Some(error) = &outcome.error
+            && prepared <= binding.statements()
+        {
+            return Err(ConnError::Refused {
+                error: Box::new(error.clone()),
+                statement: binding.sql(),
+            });
+        }
+        let answered = results.map(|mut r| {
             r.rows.sort();
             Seen::Rows(r.rows)
         });
-        let before = seen.len();
         seen.extend(answered.take(rest.len()));
-        if let Some(error) = outcome.error {
-            if seen.len() == before && error.code == "0L000" {
-                return Err(ConnError::Refused {
-                    error: Box::new(error),
-                    statement: binding.sql(),
-                });
-            }
+        // What follows an error is sent again, so where they are many the messages are short.
+        batch = if let Some(error) = outcome.error {
             seen.push(Seen::Failed(error));
-        }
-        conn.query("ROLLBACK TO SAVEPOINT tp_observe").await?;
+            (batch / 4).max(1)
+        } else {
+            (batch * 2).min(BATCH)
+        };
     }
-    let superuser = quote::ident(conn.superuser());
-    conn.query(&format!(
-        "SET LOCAL SESSION AUTHORIZATION {superuser}; RELEASE SAVEPOINT tp_observe"
-    ))
-    .await?;
     Ok(seen)
 }

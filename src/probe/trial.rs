@@ -1,9 +1,11 @@
 //! One session against one pair of universes: who owns which row, and what is attributed to whom.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, OnceLock};
 
 use super::binding::Binding;
 use super::observe::{Query, Seen};
+use super::scenery::Scenery;
 use super::state::{Change, RowId, State};
 use crate::model::catalog::Privileges;
 use crate::model::{Catalog, ContextState, Relation, Session};
@@ -56,6 +58,7 @@ pub struct Trial<'a> {
     pub queries: &'a [Query],
     own: BTreeMap<u32, BTreeSet<RowId>>,
     foreign: BTreeMap<u32, BTreeSet<RowId>>,
+    scenery: OnceLock<Arc<Scenery>>,
 }
 
 impl<'a> Trial<'a> {
@@ -86,7 +89,17 @@ impl<'a> Trial<'a> {
             queries,
             own,
             foreign,
+            scenery: OnceLock::new(),
         }
+    }
+
+    /// The universes as evidence scripts make them.
+    pub fn scenery(&self) -> Arc<Scenery> {
+        let make = || {
+            let universes = [self.common, self.a, self.b];
+            Arc::new(Scenery::of(universes, self.classes.reach().clone()))
+        };
+        self.scenery.get_or_init(make).clone()
     }
 
     /// A's request in a context state.
@@ -298,9 +311,9 @@ impl<'a> Trial<'a> {
 
     /// Children by inheritance, whose rows show in the parent.
     fn children(&self, oid: u32) -> Vec<u32> {
-        self.catalog
-            .tables()
-            .filter(|t| !t.is_partition && t.parents.contains(&oid))
+        let children = self.catalog.children(oid);
+        children
+            .filter(|t| t.kind.holds_rows() && !t.is_partition)
             .map(|t| t.oid)
             .collect()
     }

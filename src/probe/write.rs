@@ -1,6 +1,8 @@
 //! What a session tries to write: inserts, updates, deletes, upserts and TRUNCATE, on foreign rows and on own rows that are
 //! moved towards them. Only says what to try; `judge` says what it meant.
 
+use std::collections::BTreeSet;
+
 use super::attempt::Act;
 use super::trial::Trial;
 use crate::model::{Command, ForeignKey, Relation, UniqueKey};
@@ -364,7 +366,7 @@ fn deletes(trial: &Trial<'_>, relation: &Relation, probes: &mut Vec<WriteProbe>)
     // Rows that others refer to cannot go: those are taken away first, so that only row security decides.
     let Some(table) = source(trial, relation) else { return };
     let mut prepare = Vec::new();
-    clear_children(trial, table.oid, &mut vec![table.oid], &mut prepare);
+    clear_children(trial, table.oid, &mut BTreeSet::from([table.oid]), &mut prepare);
     if !prepare.is_empty() {
         let act = Act {
             prepare,
@@ -380,12 +382,11 @@ fn deletes(trial: &Trial<'_>, relation: &Relation, probes: &mut Vec<WriteProbe>)
 }
 
 /// Statements that empty the tables which refer to this one, the farthest first.
-fn clear_children(trial: &Trial<'_>, oid: u32, path: &mut Vec<u32>, prepare: &mut Vec<String>) {
-    for child in trial.catalog.tables() {
-        if child.is_partition || path.contains(&child.oid) || !child.foreign_keys.iter().any(|k| k.references == oid) {
+fn clear_children(trial: &Trial<'_>, oid: u32, path: &mut BTreeSet<u32>, prepare: &mut Vec<String>) {
+    for child in trial.catalog.referrers(oid) {
+        if child.is_partition || !child.kind.holds_rows() || !path.insert(child.oid) {
             continue;
         }
-        path.push(child.oid);
         clear_children(trial, child.oid, path, prepare);
         prepare.push(format!("DELETE FROM {}", child.name));
     }

@@ -5,6 +5,7 @@ use crate::model::{Catalog, Command, ContextState, ObjectType, Session, Severity
 use crate::probe::binding::identity_settings;
 use crate::probe::judge::Hit;
 use crate::probe::oracle;
+use crate::probe::scenery::Scenery;
 use crate::sql::quote;
 use crate::world::{Class, Classes};
 
@@ -65,5 +66,6 @@ fn hit(catalog: &Catalog, classes: &Classes, session: &Session, name: &str, role
         message,
         evidence,
         through: Vec::new(),
+        scenery: std::sync::Arc::new(Scenery::none(std::sync::Arc::clone(classes.reach()))),
     }
 }

@@ -107,7 +107,7 @@ fn finding(object: String, id: &'static str, mut hits: Vec<Hit>) -> Finding {
         command: Some(first.route.2),
         session: Some(first.session),
         message: first.message,
-        evidence: Some(first.evidence),
+        evidence: Some(first.scenery.fill(&first.evidence)),
         remedy,
         routes,
     }

@@ -4,8 +4,10 @@
 mod infer;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::keys::{KeyType, Keys};
+use super::reach::Reach;
 use crate::model::{Catalog, Relation, Session, Tenancy};
 
 /// Whose key a column holds.
@@ -74,6 +76,7 @@ pub struct Classes {
     shared: BTreeSet<u32>,
     authorities: BTreeSet<u32>,
     claims: BTreeMap<Source, Vec<String>>,
+    reach: Arc<Reach>,
 }
 
 impl Classes {
@@ -236,6 +239,11 @@ impl Classes {
     /// Whether a policy or function reads the relation: its rows may decide what others show.
     pub fn is_authority(&self, relation: u32) -> bool {
         self.authorities.contains(&relation)
+    }
+
+    /// What reads what.
+    pub fn reach(&self) -> &Arc<Reach> {
+        &self.reach
     }
 
     /// Reads them from a catalog, the sessions and what the user said.

@@ -12,7 +12,7 @@ use super::classes::{Class, Classes};
 use super::keys::Keys;
 use super::values;
 use crate::model::{Catalog, Column, ForeignKey, Generated, Relation, UniqueKey};
-use crate::pg::conn::{Conn, ConnError, DbError};
+use crate::pg::conn::{Conn, ConnError};
 use crate::sql::quote;
 
 /// Values of a row by column, as text.
@@ -69,6 +69,8 @@ pub struct Universe {
     pub setup: Vec<String>,
     /// Rows that would fit but were not made, by table: what the tenant could insert.
     pub candidates: BTreeMap<u32, Values>,
+    /// Where the rows of a table are.
+    places: HashMap<u32, Vec<usize>>,
     /// Values of columns that are compared with one another (see [`Classes::group`]).
     groups: HashMap<usize, String>,
     /// Counter behind distinct values.
@@ -84,6 +86,7 @@ impl Universe {
             unfilled: Vec::new(),
             setup: Vec::new(),
             candidates: BTreeMap::new(),
+            places: HashMap::new(),
             groups: HashMap::new(),
             counter: 0,
         }
@@ -91,7 +94,16 @@ impl Universe {
 
     /// Rows of one table.
     pub fn rows_of(&self, relation: u32) -> impl Iterator<Item = &GrownRow> {
-        self.rows.iter().filter(move |r| r.relation == relation)
+        let places = self.places.get(&relation).map_or(&[][..], Vec::as_slice);
+        places.iter().map(|at| &self.rows[*at])
+    }
+
+    /// Adds a row; its index.
+    fn keep(&mut self, row: GrownRow) -> usize {
+        let at = self.rows.len();
+        self.places.entry(row.relation).or_default().push(at);
+        self.rows.push(row);
+        at
     }
 
     /// The row that stands for the table: its base row.
@@ -270,18 +282,16 @@ impl<'a> Grower<'a> {
                     return Ok(Ok(0));
                 }
                 let insert = format!("{bind}{insert}{}", unbind.trim_end_matches("; "));
-                universe.rows.push(GrownRow {
+                return Ok(Ok(universe.keep(GrownRow {
                     relation: table.oid,
                     values,
                     variant,
                     insert,
-                });
-                return Ok(Ok(universe.rows.len() - 1));
+                })));
             };
-            conn.query("ROLLBACK TO SAVEPOINT tp_grow; RELEASE SAVEPOINT tp_grow")
-                .await?;
+            conn.defer(&["ROLLBACK TO SAVEPOINT tp_grow", "RELEASE SAVEPOINT tp_grow"]);
             // A trigger or default that asks who makes the row and finds nobody.
-            if !bound && !self.bindings.is_empty() && asks_for_identity(&error) {
+            if !bound && !self.bindings.is_empty() && mend::asks_for_identity(&error) {
                 bound = true;
                 last = Some(error);
                 continue;
@@ -297,13 +307,12 @@ impl<'a> Grower<'a> {
             && let Some(values) = self.adopt(conn, universe, table).await?
         {
             let insert = format!("-- made by a trigger: a row of {}", table.name);
-            universe.rows.push(GrownRow {
+            return Ok(Ok(universe.keep(GrownRow {
                 relation: table.oid,
                 values,
                 variant,
                 insert,
-            });
-            return Ok(Ok(universe.rows.len() - 1));
+            })));
         }
         Ok(Err(Refusal(reason)))
     }
@@ -696,11 +705,4 @@ pub fn insert_statement(table: &Relation, row: &Values) -> String {
         columns.join(", "),
         values.join(", ")
     )
-}
-
-/// Whether an error says that a trigger or default wants to know who asks.
-fn asks_for_identity(error: &DbError) -> bool {
-    // undefined_object: the setting was never set; raise_exception: what a trigger says; invalid_text_representation: ''
-    matches!(error.code.as_str(), "42704" | "P0001" | "42501")
-        || (error.code == "22P02" && error.message.ends_with("\"\""))
 }

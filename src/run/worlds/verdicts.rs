@@ -275,13 +275,14 @@ fn judge_calls(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: &
             if let Some(looked) = one.one.looked.first() {
                 let act = crate::probe::attempt::Act::of(one.call.sql.clone());
                 let queries = pick(&record.queries, &one.asked);
+                let before = pick(&record.one, &one.asked);
                 hits.extend(judge.seen_by_a(
                     Subject::of_function(function),
                     Command::Execute,
                     &act,
                     &trial.as_a(ContextState::Bound),
                     looked,
-                    &record.one,
+                    &before,
                     &queries,
                 ));
             }

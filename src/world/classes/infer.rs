@@ -3,7 +3,9 @@
 mod claims;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
+use super::super::reach::Reach;
 use super::{Class, Classes, ColumnKey, Form, Source, is_named};
 use crate::model::{Catalog, Column, Relation, Session, Tenancy};
 use crate::sql::expr::{self, ColumnRef, Comparison, Facts, Operand, SettingRead};
@@ -91,6 +93,7 @@ impl<'a> Inference<'a> {
         self.inherit();
         self.number_groups();
         self.find_roots();
+        self.found.reach = Arc::new(Reach::of(catalog));
         self.found
     }
 

@@ -266,8 +266,7 @@ impl Grower<'_> {
     /// Runs a question that may fail (a candidate may make any expression fail) and leaves nothing behind.
     async fn ask(&self, conn: &mut Conn, sql: &str) -> Result<Option<Vec<Option<String>>>, ConnError> {
         let outcome = conn.run(&format!("SAVEPOINT tp_ask; {sql}")).await?;
-        conn.query("ROLLBACK TO SAVEPOINT tp_ask; RELEASE SAVEPOINT tp_ask")
-            .await?;
+        conn.defer(&["ROLLBACK TO SAVEPOINT tp_ask", "RELEASE SAVEPOINT tp_ask"]);
         Ok(match outcome.error {
             Some(_) => None,
             None => outcome.results.last().and_then(|r| r.rows.first()).cloned(),
@@ -303,3 +302,10 @@ impl Grower<'_> {
 const CAST_HELPER: &str = "CREATE FUNCTION pg_temp.tp_cast(value text, type anyelement) RETURNS anyelement LANGUAGE plpgsql AS \
 $tp$ BEGIN IF value IS NULL THEN RETURN NULL; END IF; EXECUTE pg_catalog.format('SELECT %L::%s', value, pg_catalog.pg_typeof(type)) INTO type; RETURN type; \
 EXCEPTION WHEN OTHERS THEN RETURN NULL; END $tp$";
+
+/// Whether an error says that a trigger or default wants to know who asks.
+pub(super) fn asks_for_identity(error: &DbError) -> bool {
+    // undefined_object: the setting was never set; raise_exception: what a trigger says; invalid_text_representation: ''
+    matches!(error.code.as_str(), "42704" | "P0001" | "42501")
+        || (error.code == "22P02" && error.message.ends_with("\"\""))
+}
