@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod finding;
 pub mod function;
 pub mod target;
+pub mod types;
 
 pub use catalog::{
     Catalog, Column, Command, ForeignKey, Generated, Identity, Policy, PolicyCommand, PolicyMode, QualifiedName,
@@ -16,3 +17,4 @@ pub use finding::{
 };
 pub use function::{Argument, Function, FunctionKind, Volatility};
 pub use target::{Acceptance, Attacker, Session, Tenancy};
+pub use types::{TypeFacts, TypeField};

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::function::Function;
+use super::types::TypeFacts;
 use crate::sql::quote;
 
 /// Everything that was read of one database.
@@ -25,6 +26,8 @@ pub struct Catalog {
     pub default_privileges: Vec<DefaultPrivilege>,
     /// Publications, by name.
     pub publications: Vec<Publication>,
+    /// Types of non-system schemas that are made of others.
+    pub types: Vec<TypeFacts>,
 }
 
 impl Catalog {
@@ -289,6 +292,9 @@ pub struct Relation {
     pub is_partition: bool,
     /// Partition bound as `pg_get_expr` prints it.
     pub partition_bound: Option<String>,
+    /// What rows of a partition fulfil, its ancestors' bounds included (`pg_get_partition_constraintdef`).
+    #[serde(default)]
+    pub partition_constraint: Option<String>,
     /// Partition key as `pg_get_partkeydef` prints it.
     pub partition_key: Option<String>,
     /// Relations that a view or materialized view reads (by its rules).
