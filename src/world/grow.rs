@@ -339,6 +339,9 @@ impl<'g, 'c> Growth<'g, 'c> {
                 }
             }
             let _ = self.insert(table, &Wish::of(Variant::Candidate), 0).await?;
+            for wish in self.partition_candidates(table) {
+                let _ = self.insert(table, &wish, 0).await?;
+            }
             if !self.pending.is_empty() {
                 self.try_settle().await?;
             }

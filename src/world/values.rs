@@ -71,6 +71,9 @@ fn split_type(type_name: &str) -> (String, Vec<String>) {
             .collect();
         name = format!("{}{}", &type_name[..open], &type_name[close + 1..]);
     }
+    if name.starts_with("interval") && !name.ends_with("[]") {
+        return ("interval".to_owned(), modifiers);
+    }
     let bare = name.rsplit('.').next().unwrap_or(&name).trim_matches('"').to_owned();
     (bare, modifiers)
 }

@@ -90,6 +90,9 @@ impl<'g> Growth<'g, '_> {
             None => Mode::Plain,
         };
         let mut row = planned.clone();
+        if let Some(partition) = wish.partition.filter(|p| !self.is_plain_partition(*p)) {
+            self.fit_partition(table, wish, &mut row, partition).await?;
+        }
         let mut attempt = Attempt {
             varied: 0,
             dropped: false,
@@ -114,6 +117,9 @@ impl<'g> Growth<'g, '_> {
                         }
                         mode = Mode::Bound;
                         continue;
+                    }
+                    if (1..=MAX_MENDS).contains(&attempt.varied) && wish.fixed.is_empty() {
+                        self.settle_on(table, &planned, &row);
                     }
                     return Ok(Ok(self.keep(table, wish, &row, values, statements, &mode).await?));
                 }
@@ -147,7 +153,10 @@ impl<'g> Growth<'g, '_> {
                 return Ok(Ok(at));
             }
             // A trigger or default that asks who makes the row and finds nobody.
-            if mode == Mode::Plain && !self.grower.bindings.is_empty() && asks_for_identity(&error) {
+            if mode == Mode::Plain
+                && !self.grower.bindings.is_empty()
+                && (asks_for_identity(&error) || takes_away(table, &row, &error))
+            {
                 mode = Mode::Bound;
                 last = Some(error);
                 continue;
@@ -180,7 +189,7 @@ impl<'g> Growth<'g, '_> {
             && error.code != "23505"
         {
             // A request may be let do what a superuser without a request is not.
-            self.universe.candidates.insert(table.oid, planned);
+            self.keep_candidate(table, wish, &planned);
             return Ok(Ok(0));
         }
         let reason = last.map_or_else(|| "no row fits".to_owned(), |e| format!("{} {}", e.code, e.message));
@@ -191,6 +200,19 @@ impl<'g> Growth<'g, '_> {
             return Ok(Ok(self.push(table, values, wish.variant.clone(), insert)));
         }
         Ok(Err(Refusal(reason)))
+    }
+
+    /// Remembers the values that a trigger took where it did not take those that were planned.
+    fn settle_on(&mut self, table: &Relation, planned: &Values, row: &Values) {
+        for (column, value) in row.iter().filter(|(c, v)| planned.get(*c) != Some(v)) {
+            let is_state = table.column(column).is_some_and(|c| !c.labels.is_empty())
+                || value
+                    .as_ref()
+                    .is_some_and(|v| self.grower.classes.literals(table.oid, column).contains(v));
+            if is_state {
+                self.learned(|m| m.settled.insert((table.oid, column.clone()), value.clone()));
+            }
+        }
     }
 
     fn push(&mut self, table: &Relation, values: Values, variant: Variant, insert: String) -> usize {
@@ -323,7 +345,7 @@ impl<'g> Growth<'g, '_> {
             }),
         }
         if wish.variant == Variant::Candidate {
-            self.universe.candidates.insert(oid, row.clone());
+            self.keep_candidate(table, wish, row);
             return Ok(0);
         }
         for waiting in std::mem::take(&mut self.waiting) {
@@ -338,6 +360,21 @@ impl<'g> Growth<'g, '_> {
             }
         }
         Ok(self.push(table, values, wish.variant.clone(), statements))
+    }
+
+    /// Keeps a row that would fit: for the table, or for a partition and those above it.
+    fn keep_candidate(&mut self, table: &Relation, wish: &Wish, row: &Values) {
+        let mut at = wish.partition.unwrap_or(table.oid);
+        while at != table.oid {
+            self.universe.candidates.entry(at).or_insert_with(|| row.clone());
+            match self.table(at).and_then(|t| t.parents.first()) {
+                Some(parent) => at = *parent,
+                None => return,
+            }
+        }
+        if wish.partition.is_none() {
+            self.universe.candidates.insert(table.oid, row.clone());
+        }
     }
 
     /// The row of a table that has the key of a planned one.
@@ -559,6 +596,14 @@ fn asks_for_identity(error: &DbError) -> bool {
     // undefined_object: the setting was never set; raise_exception: what a trigger says; invalid_text_representation: ''
     matches!(error.code.as_str(), "42704" | "P0001" | "42501")
         || (error.code == "22P02" && error.message.ends_with("\"\""))
+}
+
+/// Whether a column is NULL although it was given: a trigger has put something else in.
+fn takes_away(table: &Relation, row: &Values, error: &DbError) -> bool {
+    error.code == "23502"
+        && table.columns.iter().any(|c| {
+            error.message.contains(&format!("\"{}\"", c.name)) && row.get(&c.name).is_some_and(Option::is_some)
+        })
 }
 
 /// Whether a function raised an error, or ran into it.

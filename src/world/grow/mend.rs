@@ -131,7 +131,7 @@ impl<'g> Growth<'g, '_> {
     }
 
     /// Gives the row values that a partition takes.
-    async fn fit_partition(
+    pub(super) async fn fit_partition(
         &mut self,
         table: &'g Relation,
         wish: &Wish,
@@ -152,6 +152,22 @@ impl<'g> Growth<'g, '_> {
             columns = mentioned.map(|c| c.name.clone()).collect();
         }
         self.solve(table, wish, row, &columns, Some(&constraint)).await
+    }
+
+    /// Whether what a partition asks is asked of one column at a time, so that a row that was planned for it is of it.
+    pub(super) fn is_plain_partition(&self, partition: u32) -> bool {
+        use crate::world::values::condition::{Expr, parse};
+        let Some(constraint) = self.table(partition).and_then(|t| t.partition_constraint.as_deref()) else {
+            return true;
+        };
+        let is_plain = |e: &Expr| match e {
+            Expr::IsNull(inner, _) => matches!(**inner, Expr::Column(_)),
+            Expr::Binary(_, left, right) => {
+                matches!(**left, Expr::Column(_)) && matches!(**right, Expr::Literal(_) | Expr::List(_))
+            }
+            _ => false,
+        };
+        parse(constraint).conjuncts().into_iter().all(is_plain)
     }
 
     async fn mend_key(
@@ -246,6 +262,7 @@ impl<'g> Growth<'g, '_> {
         let Some(parent) = self.table(key.references) else {
             return Ok(false);
         };
+        let is_others = self.grower.common.is_some() && self.grower.classes.is_shared(parent.oid);
         if self.making.iter().filter(|(oid, _)| *oid == parent.oid).count() > usize::from(parent.oid == table.oid) {
             return Ok(false);
         }
@@ -257,7 +274,7 @@ impl<'g> Growth<'g, '_> {
             .filter_map(|(here, there)| Some((there.clone(), row.get(here)?.clone())))
             .filter(|(_, v)| v.is_some())
             .collect();
-        if parent.oid != table.oid && named.len() == key.columns.len() {
+        if parent.oid != table.oid && named.len() == key.columns.len() && !is_others {
             let parents = Wish::with(Variant::Parent, named);
             if Box::pin(self.insert(parent, &parents, depth + 1)).await?.is_ok() {
                 return Ok(true);

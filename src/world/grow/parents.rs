@@ -102,6 +102,14 @@ impl<'g> Growth<'g, '_> {
                 )))
             });
         };
+        // Rows of a shared table are nobody's: a tenant refers to them and makes none.
+        if self.grower.common.is_some() && self.grower.classes.is_shared(parent.oid) {
+            return Ok(if nullable {
+                Ok(nothing())
+            } else {
+                Err(Refusal(format!("{} has no further row to refer to", parent.name)))
+            });
+        }
         if self.making.iter().any(|(oid, _)| *oid == parent.oid) {
             if nullable {
                 self.cut.push((table.oid, at));
@@ -153,7 +161,13 @@ impl<'g> Growth<'g, '_> {
                         .is_some_and(|v| self.grower.classes.preferred_literal(table, c) == Some(v))
                 })
                 .count();
-            asked * 100 + opening
+            let named = values
+                .values()
+                .flatten()
+                .map(|v| self.named_in_calls(v))
+                .max()
+                .unwrap_or(0);
+            asked * 10_000 + opening * 100 + named.min(99)
         };
         let top = rows.iter().map(score).max()?;
         rows.iter().find(|r| score(r) == top)
@@ -375,12 +389,21 @@ impl<'g> Growth<'g, '_> {
             .grower
             .common
             .map_or(&self.universe.seeds, |c| &c.seeds)
-            .get(&key.references)?;
+            .get(&key.references);
+        let shared = self
+            .grower
+            .common
+            .filter(|_| self.grower.classes.is_shared(key.references));
+        let grown = shared
+            .into_iter()
+            .flat_map(|c| c.rows_of(key.references))
+            .map(|r| &r.values);
+        let known: Vec<&Values> = seeds.into_iter().flatten().chain(grown).collect();
         let take = |values: &Values| -> Pairs {
             let there = key.referenced_columns.iter().map(|c| values.get(c).cloned().flatten());
             key.columns.iter().cloned().zip(there).collect()
         };
-        seeds.iter().map(take).find(|pairs| {
+        known.into_iter().map(take).find(|pairs| {
             let mut moved = row.clone();
             moved.extend(pairs.iter().cloned());
             !self

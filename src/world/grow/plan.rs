@@ -63,6 +63,10 @@ impl<'g> Growth<'g, '_> {
                 Err(refusal) => return Ok(Err(refusal)),
             }
         }
+        // Keys that parents, grown just now, refer to already.
+        if let Some(promised) = self.promised.get(&table.oid).filter(|_| wish.is_base()) {
+            row.extend(promised.clone());
+        }
         for column in &table.columns {
             if row.contains_key(&column.name) || !column.is_insertable() {
                 continue;

@@ -23,6 +23,8 @@ pub(super) struct Memory {
     pub(super) bound: BTreeSet<u32>,
     /// Tables whose triggers take no row.
     pub(super) forced: BTreeMap<u32, String>,
+    /// Literals that policies hand to functions, `has_role('admin')`, with how often they do.
+    named: Option<HashMap<String, usize>>,
     /// Columns that are compared with the clock and have to be past, by name and, where known, table.
     past: Option<BTreeSet<(Option<String>, String)>>,
 }
@@ -108,6 +110,24 @@ impl Growth<'_, '_> {
         })
     }
 
+    /// How often policies hand a text to a function: what opens most is a good thing to be.
+    pub(super) fn named_in_calls(&self, text: &str) -> usize {
+        if self.learned(|m| m.named.is_none()) {
+            let mut named: HashMap<String, usize> = HashMap::new();
+            let relations = self.grower.catalog.relations.iter();
+            let conditions = relations
+                .flat_map(|r| &r.policies)
+                .flat_map(|p| [p.using.as_deref(), p.check.as_deref()]);
+            for condition in conditions.flatten() {
+                for literal in arguments(condition) {
+                    *named.entry(literal).or_default() += 1;
+                }
+            }
+            self.learned(|m| m.named = Some(named));
+        }
+        self.learned(|m| m.named.as_ref().and_then(|n| n.get(text)).copied().unwrap_or(0))
+    }
+
     fn compared_as_past(&self) -> BTreeSet<(Option<String>, String)> {
         let mut past = BTreeSet::new();
         let mut future = BTreeSet::new();
@@ -159,6 +179,36 @@ impl Growth<'_, '_> {
         past.retain(|p| !future.contains(p));
         past
     }
+}
+
+/// Literals among the arguments of calls of an expression, as PostgreSQL prints it.
+fn arguments(expression: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    // Whether each open parenthesis is a call's.
+    let mut open: Vec<bool> = Vec::new();
+    let mut before = ' ';
+    let mut chars = expression.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '(' => open.push(before.is_alphanumeric() || before == '_'),
+            ')' => {
+                open.pop();
+            }
+            '\'' => {
+                let rest = &expression[at + 1..];
+                let end = rest.find('\'').unwrap_or(rest.len());
+                if open.last() == Some(&true) {
+                    found.push(rest[..end].to_owned());
+                }
+                for _ in 0..rest[..end].chars().count() + 1 {
+                    chars.next();
+                }
+            }
+            _ => {}
+        }
+        before = c;
+    }
+    found
 }
 
 fn is_clock(operand: &OperandKind) -> bool {

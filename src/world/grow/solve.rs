@@ -6,6 +6,7 @@ use super::{Growth, Values, Wish};
 use crate::model::{Column, Generated, Relation};
 use crate::pg::conn::ConnError;
 use crate::sql::quote;
+use crate::world::values::limits::Target;
 use crate::world::values::{self, candidates};
 
 /// Ranks below this are not places in the list of candidates.
@@ -62,7 +63,9 @@ impl<'g> Growth<'g, '_> {
         extra: Option<&str>,
     ) -> Result<Option<bool>, ConnError> {
         let types = &self.grower.catalog.types;
-        let free: Vec<&Column> = columns
+        // Below its domains, which take no NULL, and with its modifiers, which are part of what `character` means.
+        let cast = |column: &'g Column| Target::of(column, types).type_name;
+        let free: Vec<&'g Column> = columns
             .iter()
             .filter_map(|c| table.column(c))
             .filter(|c| c.is_insertable() && !wish.fixed.contains_key(&c.name))
@@ -88,12 +91,15 @@ impl<'g> Growth<'g, '_> {
         };
         let mut sources = Vec::new();
         for (at, column) in free.iter().enumerate() {
-            let is_foreign = table.foreign_keys.iter().any(|k| k.columns.contains(&column.name));
+            let is_foreign = self.is_foreign(table, &column.name);
             let n = self.universe.next();
             let current = row.get(&column.name).cloned().flatten();
             let mut options: Vec<(usize, Option<String>)> = Vec::new();
             options.extend(current.clone().map(|v| (0, Some(v))));
-            if !is_foreign {
+            if is_foreign {
+                let others = self.other_parents(table, column).into_iter().enumerate();
+                options.extend(others.map(|(at, v)| (at + FIRST_CANDIDATE, Some(v))));
+            } else {
                 let keys = &self.universe.keys;
                 options.extend(values::generate_among(types, column, keys, n).map(|v| (1, Some(v))));
                 let mut texts = conditions(types, table, column);
@@ -131,13 +137,14 @@ impl<'g> Growth<'g, '_> {
                 })
                 .collect();
             sources.push(format!(
-                "v{at} AS MATERIALIZED (SELECT x.rank, x.value, pg_temp.tp_cast(x.value, NULL::{}) AS typed FROM (VALUES {}) AS x(rank, value) WHERE x.value IS NULL OR pg_temp.tp_fits(x.value, {}))",
+                "v{at} AS MATERIALIZED (SELECT x.rank, x.value, pg_temp.tp_cast(x.value, NULL::{}, {}) AS typed FROM (VALUES {}) AS x(rank, value) WHERE x.value IS NULL OR pg_temp.tp_fits(x.value, {}))",
                 column.base_type,
+                quote::literal(cast(column)),
                 list.join(", "),
                 quote::literal(&column.type_name)
             ));
         }
-        let bound = |column: &Column| {
+        let bound = |column: &'g Column| {
             let value = match row.get(&column.name) {
                 Some(Some(value)) => quote::literal(value),
                 None if column.generated == Generated::No => {
@@ -145,7 +152,7 @@ impl<'g> Growth<'g, '_> {
                 }
                 Some(None) | None => "NULL".to_owned(),
             };
-            format!("{value}::{} AS {}", column.base_type, quote::ident(&column.name))
+            format!("{value}::{} AS {}", cast(column), quote::ident(&column.name))
         };
         let is_named = |c: &Column| {
             columns.contains(&c.name)
@@ -194,7 +201,7 @@ impl<'g> Growth<'g, '_> {
                         .iter()
                         .filter(|c| is_named(c))
                         .map(|c| match free.iter().position(|f| f.name == c.name) {
-                            Some(at) => format!("CAST($1[{}] AS {}) AS {}", at + 1, c.base_type, quote::ident(&c.name)),
+                            Some(at) => format!("CAST($1[{}] AS {}) AS {}", at + 1, cast(c), quote::ident(&c.name)),
                             None => bound(c),
                         })
                         .collect::<Vec<_>>()
@@ -211,7 +218,9 @@ impl<'g> Growth<'g, '_> {
             let rank: usize = rank.as_deref().and_then(|r| r.parse().ok()).unwrap_or(0);
             if wish.is_plain() && extra.is_none() {
                 let place = (table.oid, column.name.clone());
-                if rank >= FIRST_CANDIDATE {
+                if self.is_foreign(table, &column.name) {
+                    // Which parent fits is another question for every row.
+                } else if rank >= FIRST_CANDIDATE {
                     self.learned(|m| m.ranks.insert(place, Some(rank - FIRST_CANDIDATE)));
                 } else if rank == 2 {
                     self.learned(|m| m.ranks.insert(place, None));
@@ -223,6 +232,35 @@ impl<'g> Growth<'g, '_> {
             }
         }
         Ok(Some(changed))
+    }
+
+    fn is_foreign(&self, table: &Relation, column: &str) -> bool {
+        table.foreign_keys.iter().any(|k| k.columns.iter().any(|c| c == column))
+    }
+
+    /// Values that a foreign key's column can have, by the rows there are.
+    fn other_parents(&self, table: &Relation, column: &Column) -> Vec<String> {
+        let mut found = Vec::new();
+        for key in &table.foreign_keys {
+            let Some(at) = key.columns.iter().position(|c| *c == column.name) else {
+                continue;
+            };
+            let Some(there) = key.referenced_columns.get(at) else {
+                continue;
+            };
+            let seeds = self
+                .grower
+                .common
+                .map_or(&self.universe.seeds, |c| &c.seeds)
+                .get(&key.references);
+            let own = self
+                .universe
+                .rows_of(key.references)
+                .map(|r| &r.values)
+                .chain(seeds.into_iter().flatten());
+            found.extend(own.filter_map(|v| v.get(there).cloned().flatten()).take(6));
+        }
+        found
     }
 
     /// Finds other values for columns whose type, or domain, does not take what was planned.
@@ -321,8 +359,8 @@ impl Wish {
 
 /// A cast that yields NULL where the text is no value of the type, so that one bad candidate does not end the search; whether
 /// a type takes a text; and whether a condition holds, where it may fail.
-const HELPERS: &str = "CREATE OR REPLACE FUNCTION pg_temp.tp_cast(value text, type anyelement) RETURNS anyelement LANGUAGE plpgsql AS \
-$tp$ BEGIN IF value IS NULL THEN RETURN NULL; END IF; EXECUTE pg_catalog.format('SELECT %L::%s', value, pg_catalog.pg_typeof(type)) INTO type; RETURN type; \
+const HELPERS: &str = "CREATE OR REPLACE FUNCTION pg_temp.tp_cast(value text, sample anyelement, type text) RETURNS anyelement LANGUAGE plpgsql AS \
+$tp$ BEGIN IF value IS NULL THEN RETURN NULL; END IF; EXECUTE pg_catalog.format('SELECT %L::%s', value, type) INTO sample; RETURN sample; \
 EXCEPTION WHEN OTHERS THEN RETURN NULL; END $tp$; \
 CREATE OR REPLACE FUNCTION pg_temp.tp_fits(value text, type text) RETURNS boolean LANGUAGE plpgsql AS \
 $tp$ BEGIN EXECUTE pg_catalog.format('SELECT %L::%s', value, type); RETURN true; EXCEPTION WHEN OTHERS THEN RETURN false; END $tp$; \

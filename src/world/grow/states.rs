@@ -68,6 +68,15 @@ impl<'g> Growth<'g, '_> {
         leaves.into_iter().take(MAX_PARTITIONS).map(wish).collect()
     }
 
+    /// Rows that would fit into each partition: what a request that names the partition could insert.
+    pub(super) fn partition_candidates(&self, table: &Relation) -> Vec<Wish> {
+        let candidate = |wish: Wish| Wish {
+            variant: Variant::Candidate,
+            ..wish
+        };
+        self.of_partitions(table).into_iter().map(candidate).collect()
+    }
+
     /// Values of a column that a policy, view, check or function tells apart.
     fn distinguished(&self, table: &Relation, column: &Column) -> Vec<Option<String>> {
         let classes = self.grower.classes;

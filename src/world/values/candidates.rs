@@ -12,6 +12,15 @@ pub fn candidates(types: &[TypeFacts], column: &Column, conditions: &[&str], key
     let target = Target::of(column, types);
     let mut found: Vec<String> = Vec::new();
     let parsed: Vec<_> = conditions.iter().map(|c| parse(c)).collect();
+    let domain = parsed.iter().all(|c| c.columns() == ["value"]);
+    let together = Limit::of_conditions(&parsed);
+    if let Some(limit) = together.get(if domain { "value" } else { column.name.as_str() }) {
+        found.push(limit.value(&target, keys, n).flatten().unwrap_or_default());
+        if limit.is_pattern() {
+            // What a function asks on top of the pattern may be rare.
+            found.extend((1..60).map(|at| limit.value(&target, keys, n * 61 + at).flatten().unwrap_or_default()));
+        }
+    }
     for (text, condition) in conditions.iter().zip(&parsed) {
         let name = if condition.columns() == ["value"] {
             "value"
@@ -35,7 +44,10 @@ pub fn candidates(types: &[TypeFacts], column: &Column, conditions: &[&str], key
         }
         found.extend(["0", "1", "2", "5", "10", "50", "100", "1000", "-1", "0.5"].map(str::to_owned));
         found.push((n % 100).to_string());
-        found.push(number(keys, n).to_string());
+        found.extend((0..8).map(|at| (number(keys, n) + at).to_string()));
+    }
+    if column.base_type == "uuid" {
+        found.extend((1..24).map(|at| uuid(keys, n + at * 100_000)));
     }
     if column.category == "S" || matches!(column.base_type.as_str(), "citext" | "ltree") {
         found.extend(texts(keys, n));
@@ -45,6 +57,9 @@ pub fn candidates(types: &[TypeFacts], column: &Column, conditions: &[&str], key
             if let Some(day) = dates::parse(&literal) {
                 found.extend([dates::day(day + 1), dates::day(day - 1)]);
             }
+        }
+        for year in numbers(&all).into_iter().filter(|y| (1900.0..2200.0).contains(y)) {
+            found.push(format!("{year:.0}-06-{:02}", n % 28 + 1));
         }
         let later = 18_500 + i64::try_from(n % 3000).unwrap_or(0);
         found.extend(["2020-06-15", "2999-01-01", "2001-01-01", "now"].map(str::to_owned));

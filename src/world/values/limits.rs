@@ -108,7 +108,7 @@ impl Limit {
     pub(crate) fn of_parts(condition: &Expr, column: &str) -> Vec<Self> {
         let mut parts = Vec::new();
         condition.visit(&mut |part| {
-            if matches!(part, Expr::Binary(..) | Expr::And(_)) && part.columns() == [column] {
+            if matches!(part, Expr::Binary(..) | Expr::And(_) | Expr::IsNull(..)) && part.columns() == [column] {
                 let mut limit = Self::default();
                 limit.narrow(part, column);
                 if limit != Self::default() && !parts.contains(&limit) {
@@ -145,6 +145,11 @@ impl Limit {
                 }
             }
             Expr::IsNull(inner, is_null) if is_column(inner, column) => self.null = Some(*is_null),
+            Expr::IsNull(inner, false) => {
+                if let Some(path) = place_of(inner, column) {
+                    self.places.entry(path).or_insert(Place::Present);
+                }
+            }
             Expr::Not(inner) => match &**inner {
                 Expr::IsNull(inner, is_null) if is_column(inner, column) => self.null = Some(!is_null),
                 inner if is_column(inner, column) => self.one_of.push("false".to_owned()),
