@@ -14,6 +14,7 @@ const DEFAULT_SETTINGS: &str = include_str!("introspect/default_settings.sql");
 const SCHEMAS: &str = include_str!("introspect/schemas.sql");
 const DEFAULT_PRIVILEGES: &str = include_str!("introspect/default_privileges.sql");
 const PUBLICATIONS: &str = include_str!("introspect/publications.sql");
+const TYPES: &str = include_str!("introspect/types.sql");
 const CANONICAL_ON: &str = include_str!("introspect/canonical_on.sql");
 const CANONICAL_OFF: &str = include_str!("introspect/canonical_off.sql");
 const PRIVILEGES: &str = include_str!("introspect/privileges.sql");
@@ -37,7 +38,7 @@ pub enum IntrospectError {
 }
 
 /// Every query of the catalog, in the order in which [`catalog_of`] takes their rows.
-const CATALOG: [&str; 7] = [
+const CATALOG: [&str; 8] = [
     ROLES,
     RELATIONS,
     FUNCTIONS,
@@ -45,6 +46,7 @@ const CATALOG: [&str; 7] = [
     SCHEMAS,
     DEFAULT_PRIVILEGES,
     PUBLICATIONS,
+    TYPES,
 ];
 
 /// Reads the catalog of the connection's database. Names in expressions are printed as the connection's settings have it.
@@ -76,6 +78,7 @@ fn catalog_of(results: Vec<Rows>) -> Result<Catalog, IntrospectError> {
         default_privileges: parse(next())?,
         publications: parse(next())?,
         lookup: Default::default(),
+        types: parse(next())?,
     })
 }
 

@@ -8,6 +8,7 @@ pub mod function;
 pub mod lookup;
 pub mod privileges;
 pub mod target;
+pub mod types;
 
 pub use catalog::{
     Catalog, Column, Command, ForeignKey, Generated, Identity, Policy, PolicyCommand, PolicyMode, QualifiedName,
@@ -18,3 +19,4 @@ pub use finding::{
 };
 pub use function::{Argument, Function, FunctionKind, Volatility};
 pub use target::{Acceptance, Attacker, Session, Tenancy};
+pub use types::{TypeFacts, TypeField};

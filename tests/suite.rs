@@ -29,3 +29,5 @@ mod snapshots;
 mod traces;
 #[path = "suite/verify.rs"]
 mod verify;
+#[path = "suite/worlds.rs"]
+mod worlds;

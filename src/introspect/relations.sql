@@ -118,6 +118,7 @@ SELECT pg_catalog.json_build_object(
                        FROM pg_catalog.pg_inherits h WHERE h.inhrelid = c.oid), '[]'::json),
   'is_partition', c.relispartition,
   'partition_bound', pg_catalog.pg_get_expr(c.relpartbound, c.oid),
+  'partition_constraint', CASE WHEN c.relispartition THEN pg_catalog.pg_get_partition_constraintdef(c.oid) END,
   'partition_key', CASE WHEN c.relkind = 'p' THEN pg_catalog.pg_get_partkeydef(c.oid) END,
   'reads', coalesce((
     SELECT pg_catalog.json_agg(DISTINCT d.refobjid::bigint)

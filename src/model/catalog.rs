@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::function::Function;
 use super::lookup::Lookup;
 pub use super::privileges::{Privileges, RelationPrivileges};
+use super::types::TypeFacts;
 use crate::sql::quote;
 
 /// Everything that was read of one database.
@@ -29,6 +30,8 @@ pub struct Catalog {
     pub publications: Vec<Publication>,
     /// Where relations and functions are, by id and name.
     pub lookup: Lookup,
+    /// Types of non-system schemas that are made of others.
+    pub types: Vec<TypeFacts>,
 }
 
 impl Catalog {
@@ -333,6 +336,9 @@ pub struct Relation {
     pub is_partition: bool,
     /// Partition bound as `pg_get_expr` prints it.
     pub partition_bound: Option<String>,
+    /// What rows of a partition fulfil, its ancestors' bounds included (`pg_get_partition_constraintdef`).
+    #[serde(default)]
+    pub partition_constraint: Option<String>,
     /// Partition key as `pg_get_partkeydef` prints it.
     pub partition_key: Option<String>,
     /// Relations that a view or materialized view reads (by its rules).

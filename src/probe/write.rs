@@ -114,7 +114,13 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
             compare,
         });
     };
-    let Some(own) = trial.candidate(trial.a, table, columns) else {
+    // A partition takes only rows of its own.
+    let shape = if trial.a.candidates.contains_key(&relation.oid) {
+        relation
+    } else {
+        table
+    };
+    let Some(own) = trial.candidate(trial.a, shape, columns) else {
         return;
     };
     push(Purpose::Own, &own, false);
@@ -123,7 +129,7 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
     let user = named(trial, table, Class::User, columns);
     let mut planted: Vec<Values> = Vec::new();
     for universe in [trial.b, trial.common] {
-        if let Some(theirs) = trial.candidate(universe, table, columns) {
+        if let Some(theirs) = trial.candidate(universe, shape, columns) {
             let mut as_me = theirs.clone();
             for (column, _) in &user {
                 as_me.insert(column.clone(), Some(trial.a.keys.user.clone()));
@@ -144,7 +150,7 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
                 (&trial.b.keys.tenant, &trial.a.keys.tenant),
             ] {
                 for from in [trial.a, trial.b] {
-                    let Some(mut row) = trial.candidate(from, table, columns) else {
+                    let Some(mut row) = trial.candidate(from, shape, columns) else {
                         continue;
                     };
                     for (other, (column, _)) in tenant.iter().enumerate() {
@@ -368,6 +374,8 @@ fn deletes(trial: &Trial<'_>, relation: &Relation, probes: &mut Vec<WriteProbe>)
     let mut prepare = Vec::new();
     clear_children(trial, table.oid, &mut BTreeSet::from([table.oid]), &mut prepare);
     if !prepare.is_empty() {
+        // Where keys go round in a circle, no order of deletions is right: references that may be NULL are taken away first.
+        prepare.splice(0..0, open_circles(trial, table.oid));
         let act = Act {
             prepare,
             ..Act::of(sql)
@@ -379,6 +387,46 @@ fn deletes(trial: &Trial<'_>, relation: &Relation, probes: &mut Vec<WriteProbe>)
             compare: false,
         });
     }
+}
+
+/// Statements that take away references, where they may be NULL, by which a table leads back to itself.
+fn open_circles(trial: &Trial<'_>, oid: u32) -> Vec<String> {
+    let leads_to = |from: u32, to: u32| {
+        let mut waiting = vec![from];
+        let mut seen = vec![from];
+        while let Some(at) = waiting.pop() {
+            let keys = trial.catalog.relation(at).map(|t| &t.foreign_keys);
+            for next in keys.into_iter().flatten().map(|k| k.references) {
+                if next == to {
+                    return true;
+                }
+                if !seen.contains(&next) {
+                    seen.push(next);
+                    waiting.push(next);
+                }
+            }
+        }
+        false
+    };
+    if !leads_to(oid, oid) {
+        return Vec::new();
+    }
+    let mut statements = Vec::new();
+    for table in trial.catalog.tables().filter(|t| !t.is_partition) {
+        for key in table.foreign_keys.iter().filter(|k| k.references != table.oid) {
+            let optional: Vec<String> = key
+                .columns
+                .iter()
+                .filter(|c| table.column(c).is_some_and(|c| !c.not_null && c.is_insertable()))
+                .filter(|c| trial.classes.class(table.oid, c).is_none())
+                .map(|c| format!("{} = NULL", quote::ident(c)))
+                .collect();
+            if !optional.is_empty() && leads_to(key.references, table.oid) {
+                statements.push(format!("UPDATE {} SET {}", table.name, optional.join(", ")));
+            }
+        }
+    }
+    statements
 }
 
 /// Statements that empty the tables which refer to this one, the farthest first.

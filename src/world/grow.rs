@@ -3,17 +3,24 @@
 //! Each row is inserted as superuser under a savepoint; what the server refuses is mended from what it says (a CHECK is
 //! solved by asking the server, a used key gets a fresh one, a missing parent is grown) or recorded with the reason.
 
+mod insert;
 mod mend;
+mod parents;
+mod plan;
+mod polymorphic;
+mod rules;
+mod solve;
 mod states;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
-use super::classes::{Class, Classes};
+use super::classes::Classes;
 use super::keys::Keys;
-use super::values;
-use crate::model::{Catalog, Column, ForeignKey, Generated, Relation, UniqueKey};
+use crate::model::{Catalog, Generated, Identity, Relation};
 use crate::pg::conn::{Conn, ConnError};
 use crate::sql::quote;
+use rules::{Memory, Rules};
 
 /// Values of a row by column, as text.
 pub type Values = BTreeMap<String, Option<String>>;
@@ -69,12 +76,16 @@ pub struct Universe {
     pub setup: Vec<String>,
     /// Rows that would fit but were not made, by table: what the tenant could insert.
     pub candidates: BTreeMap<u32, Values>,
-    /// Where the rows of a table are.
-    places: HashMap<u32, Vec<usize>>,
+    /// Rows that the schema itself put into tables that belong to no tenant.
+    seeds: BTreeMap<u32, Vec<Values>>,
     /// Values of columns that are compared with one another (see [`Classes::group`]).
     groups: HashMap<usize, String>,
     /// Counter behind distinct values.
     counter: u64,
+    /// Which rows are of which table.
+    by_table: HashMap<u32, Vec<usize>>,
+    /// What was learned of the tables while growing, for the universes that follow.
+    memory: Arc<Mutex<Memory>>,
 }
 
 impl Universe {
@@ -86,24 +97,21 @@ impl Universe {
             unfilled: Vec::new(),
             setup: Vec::new(),
             candidates: BTreeMap::new(),
-            places: HashMap::new(),
+            seeds: BTreeMap::new(),
             groups: HashMap::new(),
             counter: 0,
+            by_table: HashMap::new(),
+            memory: Arc::default(),
         }
     }
 
     /// Rows of one table.
     pub fn rows_of(&self, relation: u32) -> impl Iterator<Item = &GrownRow> {
-        let places = self.places.get(&relation).map_or(&[][..], Vec::as_slice);
-        places.iter().map(|at| &self.rows[*at])
-    }
-
-    /// Adds a row; its index.
-    fn keep(&mut self, row: GrownRow) -> usize {
-        let at = self.rows.len();
-        self.places.entry(row.relation).or_default().push(at);
-        self.rows.push(row);
-        at
+        self.by_table
+            .get(&relation)
+            .into_iter()
+            .flatten()
+            .filter_map(|at| self.rows.get(*at))
     }
 
     /// The row that stands for the table: its base row.
@@ -111,14 +119,18 @@ impl Universe {
         self.rows_of(relation).next()
     }
 
+    fn push(&mut self, row: GrownRow) -> usize {
+        let at = self.rows.len();
+        self.by_table.entry(row.relation).or_default().push(at);
+        self.rows.push(row);
+        at
+    }
+
     fn next(&mut self) -> u64 {
         self.counter += 1;
         self.counter
     }
 }
-
-/// How often a refused row is mended before it is given up.
-const MAX_MENDS: usize = 8;
 
 /// What growing needs to know.
 #[derive(Debug, Clone, Copy)]
@@ -141,6 +153,72 @@ pub struct Refusal(pub String);
 
 type Made<T> = Result<Result<T, Refusal>, ConnError>;
 
+/// A row that is wanted.
+#[derive(Debug, Clone)]
+struct Wish {
+    variant: Variant,
+    /// Values that it must have.
+    fixed: Values,
+    /// The partition that it is for.
+    partition: Option<u32>,
+}
+
+impl Wish {
+    fn of(variant: Variant) -> Self {
+        Self {
+            variant,
+            fixed: Values::new(),
+            partition: None,
+        }
+    }
+
+    fn with(variant: Variant, fixed: Values) -> Self {
+        Self {
+            variant,
+            fixed,
+            partition: None,
+        }
+    }
+}
+
+/// A row that can only be made in one statement with the row that it refers to.
+#[derive(Debug)]
+struct Waiting {
+    /// Its table.
+    table: u32,
+    /// Its place in the universe.
+    at: usize,
+    row: Values,
+    /// The table whose row it waits for.
+    needs: u32,
+}
+
+/// One universe in the making.
+struct Growth<'g, 'c> {
+    grower: Grower<'g>,
+    conn: &'c mut Conn,
+    universe: Universe,
+    tables: HashMap<u32, &'g Relation>,
+    partitions: HashMap<u32, Vec<u32>>,
+    /// Foreign key columns that refer to a column.
+    referring: HashMap<(u32, String), Vec<(u32, String)>>,
+    /// Tables that lead to no tenant.
+    unowned: BTreeSet<u32>,
+    rules: HashMap<u32, Arc<Rules>>,
+    /// Tables of the rows that are being made, the outermost first, and for each the table that it waits for.
+    making: Vec<(u32, Option<u32>)>,
+    /// Key values that rows being made will have, because others refer to them already.
+    promised: BTreeMap<u32, Values>,
+    waiting: Vec<Waiting>,
+    /// Foreign keys that were left NULL because they close a circle.
+    cut: Vec<(u32, usize)>,
+    /// Tables with rows that a deferred constraint does not take yet.
+    pending: BTreeSet<u32>,
+    /// Tables whose rows are made without triggers.
+    forced: BTreeSet<u32>,
+    has_helpers: bool,
+}
+
 impl<'a> Grower<'a> {
     /// Grows a universe over the tables that `wanted` selects.
     pub async fn grow(
@@ -149,45 +227,29 @@ impl<'a> Grower<'a> {
         keys: Keys,
         wanted: impl Fn(&Relation) -> bool,
     ) -> Result<Universe, ConnError> {
-        let mut universe = Universe::new(keys);
-        for table in self.in_order() {
-            if !wanted(table) {
-                continue;
-            }
-            if universe.base(table.oid).is_none()
-                && let Err(Refusal(reason)) = self
-                    .insert(conn, &mut universe, table, Variant::Base, &Values::new(), 0)
-                    .await?
-            {
-                universe.unfilled.push((table.oid, reason));
-                continue;
-            }
-            // A second row may not fit (one row a tenant); states may contradict a check. Neither is a fault.
-            let _ = self
-                .insert(conn, &mut universe, table, Variant::Leaf, &Values::new(), 0)
+        let order = self.in_order();
+        let mut forced = BTreeSet::new();
+        loop {
+            conn.query("SAVEPOINT tp_universe; SET CONSTRAINTS ALL DEFERRED")
                 .await?;
-            for (column, value) in self.states(table, &universe) {
-                let fixed = Values::from([(column.clone(), value.clone())]);
-                let _ = self
-                    .insert(conn, &mut universe, table, Variant::State { column, value }, &fixed, 0)
-                    .await?;
+            let mut growth = Growth::new(*self, conn, keys.clone(), forced.clone());
+            growth.run(&order, &wanted).await?;
+            let (universe, unsettled) = growth.settle().await?;
+            // Deferred constraints that nothing fulfils: those rows are made without triggers in another go.
+            if unsettled.is_subset(&forced) {
+                conn.query("RELEASE SAVEPOINT tp_universe").await?;
+                return Ok(universe);
             }
-            if let Some(rival) = self.rival {
-                for (column, fixed) in states::closed_relationships(self.classes, table, rival) {
-                    let closed = Variant::Closed { column };
-                    let _ = self.insert(conn, &mut universe, table, closed, &fixed, 0).await?;
-                }
-            }
-            let _ = self
-                .insert(conn, &mut universe, table, Variant::Candidate, &Values::new(), 0)
+            conn.query("ROLLBACK TO SAVEPOINT tp_universe; RELEASE SAVEPOINT tp_universe")
                 .await?;
+            forced.extend(unsettled);
         }
-        Ok(universe)
     }
 
     /// Tables that take rows, parents before children.
     fn in_order(&self) -> Vec<&'a Relation> {
         let tables: Vec<&Relation> = self.catalog.tables().filter(|t| !t.is_partition).collect();
+        let held: HashSet<u32> = tables.iter().map(|t| t.oid).collect();
         let mut order: Vec<&Relation> = Vec::with_capacity(tables.len());
         let mut placed: HashSet<u32> = HashSet::new();
         let mut rest = tables;
@@ -198,7 +260,7 @@ impl<'a> Grower<'a> {
                         key.references == t.oid
                             || placed.contains(&key.references)
                             || (!strict && key.columns.iter().any(|c| t.column(c).is_some_and(|c| !c.not_null)))
-                            || self.catalog.relation(key.references).is_none_or(|r| r.is_partition)
+                            || !held.contains(&key.references)
                     })
                 });
                 if ready.is_empty() {
@@ -212,495 +274,188 @@ impl<'a> Grower<'a> {
         order.extend(rest);
         order
     }
+}
 
-    /// Makes one row; its index in the universe.
-    async fn insert(
-        &self,
-        conn: &mut Conn,
-        universe: &mut Universe,
-        table: &Relation,
-        variant: Variant,
-        fixed: &Values,
-        depth: usize,
-    ) -> Made<usize> {
-        let mut row = match Box::pin(self.plan(conn, universe, table, fixed, depth)).await? {
-            Ok(row) => row,
-            Err(refusal) => return Ok(Err(refusal)),
-        };
-        let mut last = None;
-        let mut bound = false;
-        for _ in 0..MAX_MENDS {
-            let insert = insert_statement(table, &row);
-            let (bind, unbind) = if bound {
-                self.binding(&universe.keys)
-            } else {
-                Default::default()
-            };
-            let columns: Vec<String> = table
-                .columns
-                .iter()
-                .map(|c| format!("{}::text", quote::ident(&c.name)))
-                .collect();
-            let returning = if columns.is_empty() {
-                String::new()
-            } else {
-                format!(" RETURNING {}", columns.join(", "))
-            };
-            let undo = if variant == Variant::Candidate {
-                "ROLLBACK TO SAVEPOINT tp_grow; "
-            } else {
-                ""
-            };
-            let outcome = conn
-                .run(&format!("SAVEPOINT tp_grow; {bind}{insert}{returning}; {unbind}SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; {undo}RELEASE SAVEPOINT tp_grow"))
-                .await?;
-            let Some(error) = outcome.error else {
-                let stored = outcome
-                    .results
-                    .get(1 + if bound { self.bindings.len() } else { 0 })
-                    .and_then(|r| r.rows.first())
-                    .cloned()
-                    .unwrap_or_default();
-                if stored.is_empty() && !columns.is_empty() {
-                    return Ok(Err(Refusal("a trigger or rule swallows inserted rows".to_owned())));
+impl<'g, 'c> Growth<'g, 'c> {
+    fn new(grower: Grower<'g>, conn: &'c mut Conn, keys: Keys, forced: BTreeSet<u32>) -> Self {
+        let catalog = grower.catalog;
+        let mut universe = Universe::new(keys);
+        if let Some(common) = grower.common {
+            universe.memory = Arc::clone(&common.memory);
+        }
+        let mut partitions: HashMap<u32, Vec<u32>> = HashMap::new();
+        let mut referring: HashMap<(u32, String), Vec<(u32, String)>> = HashMap::new();
+        for table in catalog.tables() {
+            for parent in table.parents.iter().filter(|_| table.is_partition) {
+                partitions.entry(*parent).or_default().push(table.oid);
+            }
+            for key in &table.foreign_keys {
+                for (here, there) in key.columns.iter().zip(&key.referenced_columns) {
+                    let to = referring.entry((key.references, there.clone())).or_default();
+                    to.push((table.oid, here.clone()));
                 }
-                let values: Values = table.columns.iter().map(|c| c.name.clone()).zip(stored).collect();
-                // A trigger that asks who makes the row has put another tenant in, or none.
-                if !bound && !self.bindings.is_empty() && self.lost_its_tenant(table, &row, &values) {
-                    if variant != Variant::Candidate {
-                        conn.query(&format!(
-                            "DELETE FROM {} WHERE ctid = (SELECT max(ctid) FROM {0})",
-                            table.name
-                        ))
+            }
+        }
+        Self {
+            grower,
+            conn,
+            universe,
+            tables: catalog.tables().map(|t| (t.oid, t)).collect(),
+            partitions,
+            referring,
+            unowned: unowned(catalog, grower.classes),
+            rules: HashMap::new(),
+            making: Vec::new(),
+            promised: BTreeMap::new(),
+            waiting: Vec::new(),
+            cut: Vec::new(),
+            pending: BTreeSet::new(),
+            forced,
+            has_helpers: false,
+        }
+    }
+
+    async fn run(&mut self, order: &[&'g Relation], wanted: &impl Fn(&Relation) -> bool) -> Result<(), ConnError> {
+        if self.grower.common.is_none() {
+            self.read_seeds().await?;
+        }
+        for table in order.iter().copied().filter(|t| wanted(t)) {
+            if self.universe.base(table.oid).is_none()
+                && let Err(Refusal(reason)) = self.insert(table, &Wish::of(Variant::Base), 0).await?
+            {
+                self.universe.unfilled.push((table.oid, reason));
+                continue;
+            }
+            // A second row may not fit (one row a tenant); states may contradict a check. Neither is a fault.
+            let _ = self.insert(table, &Wish::of(Variant::Leaf), 0).await?;
+            for wish in self.states(table) {
+                let _ = self.insert(table, &wish, 0).await?;
+            }
+            if let Some(rival) = self.grower.rival {
+                for (column, fixed) in states::closed_relationships(self.grower.classes, table, rival) {
+                    let _ = self
+                        .insert(table, &Wish::with(Variant::Closed { column }, fixed), 0)
                         .await?;
-                    }
-                    bound = true;
-                    continue;
                 }
-                if variant == Variant::Candidate {
-                    universe.candidates.insert(table.oid, row);
-                    return Ok(Ok(0));
-                }
-                let insert = format!("{bind}{insert}{}", unbind.trim_end_matches("; "));
-                return Ok(Ok(universe.keep(GrownRow {
-                    relation: table.oid,
-                    values,
-                    variant,
-                    insert,
-                })));
-            };
-            conn.defer(&["ROLLBACK TO SAVEPOINT tp_grow", "RELEASE SAVEPOINT tp_grow"]);
-            // A trigger or default that asks who makes the row and finds nobody.
-            if !bound && !self.bindings.is_empty() && mend::asks_for_identity(&error) {
-                bound = true;
-                last = Some(error);
-                continue;
             }
-            let mended = Box::pin(self.mend(conn, universe, table, &mut row, fixed, &error, depth)).await?;
-            last = Some(error);
-            if !mended {
-                break;
+            let _ = self.insert(table, &Wish::of(Variant::Candidate), 0).await?;
+            for wish in self.partition_candidates(table) {
+                let _ = self.insert(table, &wish, 0).await?;
+            }
+            if !self.pending.is_empty() {
+                self.try_settle().await?;
             }
         }
-        let reason = last.map_or_else(|| "no row fits".to_owned(), |e| format!("{} {}", e.code, e.message));
-        if variant == Variant::Base
-            && let Some(values) = self.adopt(conn, universe, table).await?
-        {
-            let insert = format!("-- made by a trigger: a row of {}", table.name);
-            return Ok(Ok(universe.keep(GrownRow {
-                relation: table.oid,
-                values,
-                variant,
-                insert,
-            })));
-        }
-        Ok(Err(Refusal(reason)))
+        self.close_circles().await
     }
 
-    /// Statements that bind the universe's identity around an insert, and unbind it.
-    fn binding(&self, keys: &Keys) -> (String, String) {
-        let set = |name: &str, value: &str| {
-            format!(
-                "SELECT pg_catalog.set_config({}, {}, true); ",
-                quote::literal(name),
-                quote::literal(value)
-            )
-        };
-        let bind = self
-            .bindings
-            .iter()
-            .map(|(name, template)| set(name, &keys.setting(template)))
-            .collect();
-        let unbind: String = self.bindings.iter().map(|(name, _)| set(name, "")).collect();
-        (bind, format!("; {unbind}").trim_start_matches("; ").to_owned())
-    }
-
-    /// Whether a stored row carries another tenant than it was given.
-    fn lost_its_tenant(&self, table: &Relation, given: &Values, stored: &Values) -> bool {
-        given.iter().any(|(column, value)| {
-            self.classes
-                .class(table.oid, column)
-                .is_some_and(|(class, _)| class == Class::Tenant)
-                && value.is_some()
-                && stored.get(column) != Some(value)
-        })
-    }
-
-    /// A row that is there already and carries the universe's key: a trigger made it.
-    async fn adopt(&self, conn: &mut Conn, universe: &Universe, table: &Relation) -> Result<Option<Values>, ConnError> {
-        let Some((column, key)) = table
-            .columns
-            .iter()
-            .find_map(|c| match self.classes.class(table.oid, &c.name)? {
-                (Class::Tenant, _) => Some((c, &universe.keys.tenant)),
-                (Class::User, _) => Some((c, &universe.keys.user)),
-                (Class::Email, _) => None,
-            })
-        else {
-            return Ok(None);
-        };
-        let columns: Vec<String> = table
-            .columns
-            .iter()
-            .map(|c| format!("{}::text", quote::ident(&c.name)))
-            .collect();
-        let rows = conn
-            .query(&format!(
-                "SELECT {} FROM {} WHERE {}::text = {} LIMIT 1",
-                columns.join(", "),
-                table.name,
-                quote::ident(&column.name),
-                quote::literal(key)
-            ))
+    /// Whether deferred constraints are content now.
+    async fn try_settle(&mut self) -> Result<(), ConnError> {
+        let outcome = self
+            .conn
+            .run("SAVEPOINT tp_settle; SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; RELEASE SAVEPOINT tp_settle")
             .await?;
-        Ok(rows
-            .into_iter()
-            .next()
-            .and_then(|r| r.into_iter().next())
-            .map(|row| table.columns.iter().map(|c| c.name.clone()).zip(row).collect()))
-    }
-
-    /// Chooses a value for every column that has to be given.
-    async fn plan(
-        &self,
-        conn: &mut Conn,
-        universe: &mut Universe,
-        table: &Relation,
-        fixed: &Values,
-        depth: usize,
-    ) -> Made<Values> {
-        let mut row = Values::new();
-        for column in table.columns.iter().filter(|c| c.is_insertable()) {
-            if let Some(value) = fixed.get(&column.name) {
-                row.insert(column.name.clone(), value.clone());
-            } else if let Some((class, form)) = self.classes.class(table.oid, &column.name) {
-                row.insert(column.name.clone(), Some(form.value(class.key(&universe.keys), column)));
-            }
-        }
-        for key in &table.foreign_keys {
-            match Box::pin(self.parent(conn, universe, table, key, depth, false)).await? {
-                Ok(parent) => {
-                    for (column, value) in parent {
-                        let given = row.get(&column);
-                        if fixed.contains_key(&column) || given.is_some_and(|g| g.is_some() && value.is_none()) {
-                            continue;
-                        }
-                        row.insert(column, value);
-                    }
-                }
-                Err(refusal) => return Ok(Err(refusal)),
-            }
-        }
-        for column in table.columns.iter().filter(|c| c.is_insertable()) {
-            if row.contains_key(&column.name) {
-                continue;
-            }
-            match self.free_value(universe, table, column) {
-                Some(Choice::Default) => {}
-                Some(Choice::Value(value)) => {
-                    row.insert(column.name.clone(), value);
-                }
-                None if column.not_null => {
-                    return Ok(Err(Refusal(format!(
-                        "no value known for type {} of column {}",
-                        column.type_name, column.name
-                    ))));
-                }
-                None => {}
-            }
-        }
-        for key in &table.keys {
-            if let Err(refusal) = Box::pin(self.make_unique(conn, universe, table, key, &mut row, fixed, depth)).await?
-            {
-                return Ok(Err(refusal));
-            }
-        }
-        Ok(Ok(row))
-    }
-
-    /// A value for a column that is no key of identity and no foreign key.
-    fn free_value(&self, universe: &mut Universe, table: &Relation, column: &Column) -> Option<Choice> {
-        let in_key = table.keys.iter().any(|k| k.columns.contains(&column.name));
-        if let Some(document) = self.json_value(universe, table, column) {
-            return Some(Choice::Value(Some(document)));
-        }
-        if let Some(group) = self.classes.group(table.oid, &column.name) {
-            let n = universe.next();
-            let value = match universe.groups.get(&group) {
-                Some(value) => value.clone(),
-                None => {
-                    let value = values::generate(column, &universe.keys, n)?;
-                    universe.groups.insert(group, value.clone());
-                    value
-                }
-            };
-            return Some(Choice::Value(Some(value)));
-        }
-        if self.classes.is_null_preferred(table.oid, &column.name) && !column.not_null {
-            return Some(Choice::Value(None));
-        }
-        if self.classes.is_compared_with_now(table.oid, &column.name) {
-            return Some(Choice::Value(Some("2999-01-01 00:00:00+00".to_owned())));
-        }
-        if let Some(value) = self.classes.preferred_literal(table.oid, &column.name) {
-            return Some(Choice::Value(Some(value.to_owned())));
-        }
-        if let Some(default) = &column.default
-            && !in_key
-            && !column.is_serial()
-            && (!default.contains('(') || default.contains("now()") || default.contains("CURRENT_TIMESTAMP"))
-        {
-            return Some(Choice::Default);
-        }
-        let n = universe.next();
-        values::generate(column, &universe.keys, n).map(|v| Choice::Value(Some(v)))
-    }
-
-    /// A JSON document with the places that something reads.
-    fn json_value(&self, universe: &Universe, table: &Relation, column: &Column) -> Option<String> {
-        let mut document = serde_json::json!({});
-        let mut any = false;
-        for (path, class) in self.classes.json_places(table.oid, &column.name) {
-            let text = class.map_or_else(
-                || format!("{}-{}", universe.keys.canary, path.join("-")),
-                |c| c.key(&universe.keys).to_owned(),
-            );
-            let mut slot = &mut document;
-            for key in path {
-                if !slot.is_object() {
-                    *slot = serde_json::json!({});
-                }
-                slot = &mut slot[key.as_str()];
-            }
-            *slot = serde_json::Value::String(text);
-            any = true;
-        }
-        any.then(|| document.to_string())
-    }
-
-    /// Values for the columns of a foreign key, from a row of the parent in this universe, in the common one, or grown now.
-    async fn parent(
-        &self,
-        conn: &mut Conn,
-        universe: &mut Universe,
-        table: &Relation,
-        key: &ForeignKey,
-        depth: usize,
-        fresh: bool,
-    ) -> Made<Vec<(String, Option<String>)>> {
-        let nullable = key.columns.iter().any(|c| table.column(c).is_some_and(|c| !c.not_null));
-        let nothing = || {
-            key.columns
-                .iter()
-                .filter(|c| table.column(c).is_some_and(|c| !c.not_null))
-                .map(|c| (c.clone(), None))
-                .collect::<Vec<_>>()
-        };
-        let take = |row: &GrownRow| {
-            key.columns
-                .iter()
-                .cloned()
-                .zip(
-                    key.referenced_columns
-                        .iter()
-                        .map(|c| row.values.get(c).cloned().flatten()),
-                )
-                .collect::<Vec<_>>()
-        };
-        if key.references == table.oid {
-            // The base tenant is the parent of every tenant; any other self-reference starts without a parent.
-            let common = self
-                .common
-                .and_then(|c| c.base(table.oid))
-                .filter(|_| self.classes.is_root(table.oid));
-            return Ok(match common {
-                Some(row) if nullable => Ok(take(row)),
-                _ if nullable => Ok(nothing()),
-                _ => Ok(Vec::new()),
-            });
-        }
-        if !fresh {
-            if let Some(row) = universe.base(key.references) {
-                return Ok(Ok(take(row)));
-            }
-            if let Some(row) = self
-                .common
-                .and_then(|c| c.base(key.references))
-                .filter(|_| self.classes.is_shared(key.references))
-            {
-                return Ok(Ok(take(row)));
-            }
-        }
-        let Some(parent) = self.catalog.relation(key.references) else {
-            return Ok(if nullable {
-                Ok(nothing())
-            } else {
-                Err(Refusal(format!(
-                    "the table that {} references is out of reach",
-                    key.name
-                )))
-            });
-        };
-        if depth >= 4 {
-            return Ok(if nullable {
-                Ok(nothing())
-            } else {
-                Err(Refusal(format!("foreign keys go round in a circle at {}", key.name)))
-            });
-        }
-        let variant = if universe.base(parent.oid).is_none() {
-            Variant::Base
+        if outcome.error.is_some() {
+            self.conn
+                .query("ROLLBACK TO SAVEPOINT tp_settle; RELEASE SAVEPOINT tp_settle")
+                .await?;
         } else {
-            Variant::Parent
-        };
-        match Box::pin(self.insert(conn, universe, parent, variant, &Values::new(), depth + 1)).await? {
-            Ok(index) => Ok(Ok(take(&universe.rows[index]))),
-            Err(_) if nullable => Ok(Ok(nothing())),
-            Err(Refusal(reason)) => Ok(Err(Refusal(format!("its parent {} has no row: {reason}", parent.name)))),
+            self.pending.clear();
         }
+        Ok(())
     }
 
-    /// Changes key columns until no row of this universe has the same key.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one row in the making: its universe, table and values"
-    )]
-    async fn make_unique(
-        &self,
-        conn: &mut Conn,
-        universe: &mut Universe,
-        table: &Relation,
-        key: &UniqueKey,
-        row: &mut Values,
-        fixed: &Values,
-        depth: usize,
-    ) -> Made<()> {
-        if key.columns.is_empty() || key.is_exclusion {
-            return Ok(Ok(()));
+    /// The universe, and tables with rows that deferred constraints do not take.
+    async fn settle(mut self) -> Result<(Universe, BTreeSet<u32>), ConnError> {
+        if !self.pending.is_empty() {
+            self.try_settle().await?;
         }
-        let taken = universe.rows_of(table.oid).any(|other| {
-            key.columns
-                .iter()
-                .all(|c| row.get(c).is_some_and(Option::is_some) && row.get(c) == other.values.get(c))
-        });
-        if !taken || (key.is_partial && key.columns.iter().any(|c| fixed.contains_key(c))) {
-            return Ok(Ok(()));
-        }
-        self.refresh(conn, universe, table, &key.columns, row, fixed, depth)
-            .await
+        Ok((self.universe, self.pending))
     }
 
-    /// Gives one of the columns a new value: a plain one if there is, else a fresh parent, else another user.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one row in the making: its universe, table and values"
-    )]
-    async fn refresh(
-        &self,
-        conn: &mut Conn,
-        universe: &mut Universe,
-        table: &Relation,
-        columns: &[String],
-        row: &mut Values,
-        fixed: &Values,
-        depth: usize,
-    ) -> Made<()> {
-        let free = |c: &&String| !fixed.contains_key(*c) && table.column(c).is_some_and(Column::is_insertable);
-        let class = |c: &str| self.classes.class(table.oid, c).map(|(class, _)| class);
-        let is_foreign = |c: &String| table.foreign_keys.iter().any(|k| k.columns.contains(c));
-        if let Some(name) = columns.iter().filter(free).find(|c| {
-            class(c).is_none()
-                && !is_foreign(c)
-                && table
-                    .column(c)
-                    .is_some_and(|c| c.category != "B" && c.labels.is_empty())
-        }) {
-            let column = table.column(name).expect("a key column is a column");
-            let n = universe.next();
-            if let Some(value) = values::generate(column, &universe.keys, n) {
-                row.insert(name.clone(), Some(value));
-                return Ok(Ok(()));
-            }
-        }
-        for key in &table.foreign_keys {
-            let moves = key
-                .columns
+    /// Rows that the schema put into tables of no tenant, where others refer to them.
+    async fn read_seeds(&mut self) -> Result<(), ConnError> {
+        let referred: BTreeSet<u32> = self.referring.keys().map(|(oid, _)| *oid).collect();
+        let tables: Vec<&Relation> = self
+            .grower
+            .catalog
+            .tables()
+            .filter(|t| !t.is_partition && referred.contains(&t.oid) && self.unowned.contains(&t.oid))
+            .filter(|t| !t.columns.is_empty())
+            .collect();
+        for some in tables.chunks(200) {
+            let queries: Vec<String> = some
                 .iter()
-                .any(|c| columns.contains(c) && free(&c) && class(c) != Some(Class::Tenant));
-            if !moves || key.references == table.oid {
-                continue;
-            }
-            if let Ok(parent) = Box::pin(self.parent(conn, universe, table, key, depth + 1, true)).await? {
-                for (column, value) in parent {
-                    if !fixed.contains_key(&column) {
-                        row.insert(column, value);
-                    }
+                .map(|t| format!("SELECT {} FROM {} ORDER BY 1 LIMIT 50", insert::returned(t), t.name))
+                .collect();
+            for (rows, table) in self.conn.query(&queries.join("; ")).await?.into_iter().zip(some) {
+                if !rows.is_empty() {
+                    let rows = rows.into_iter().map(|r| insert::named(table, r)).collect();
+                    self.universe.seeds.insert(table.oid, rows);
                 }
-                return Ok(Ok(()));
             }
         }
-        if let Some(name) = columns
-            .iter()
-            .filter(free)
-            .find(|c| class(c) == Some(Class::User) && !is_foreign(c))
-        {
-            let column = table.column(name).expect("a key column is a column");
-            let n = universe.next();
-            if let Some(value) = values::generate(column, &universe.keys, n) {
-                row.insert(name.clone(), Some(value));
-                return Ok(Ok(()));
-            }
-        }
-        Ok(Err(Refusal(format!("one row a tenant fits ({})", columns.join(", ")))))
+        Ok(())
+    }
+
+    fn table(&self, oid: u32) -> Option<&'g Relation> {
+        self.tables.get(&oid).copied()
     }
 }
 
-enum Choice {
-    Default,
-    Value(Option<String>),
+/// Tables without a column of a tenant or user, and without a way to a table that has one.
+fn unowned(catalog: &Catalog, classes: &Classes) -> BTreeSet<u32> {
+    let mut owned: BTreeSet<u32> = catalog
+        .tables()
+        .filter(|t| t.columns.iter().any(|c| classes.class(t.oid, &c.name).is_some()))
+        .map(|t| t.oid)
+        .collect();
+    loop {
+        let more: Vec<u32> = catalog
+            .tables()
+            .filter(|t| !owned.contains(&t.oid))
+            .filter(|t| {
+                t.foreign_keys.iter().any(|k| owned.contains(&k.references))
+                    || t.parents.iter().any(|p| owned.contains(p))
+            })
+            .map(|t| t.oid)
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        owned.extend(more);
+    }
+    catalog
+        .tables()
+        .map(|t| t.oid)
+        .filter(|oid| !owned.contains(oid))
+        .collect()
 }
 
 /// The statement that inserts these values.
 pub fn insert_statement(table: &Relation, row: &Values) -> String {
-    let given: Vec<(&String, &Option<String>)> = row
+    let given: Vec<(&String, &Option<String>)> = table
+        .columns
         .iter()
-        .filter(|(name, _)| table.column(name).is_some_and(|c| c.generated == Generated::No))
+        .filter(|c| c.generated == Generated::No)
+        .filter_map(|c| row.get_key_value(&c.name))
         .collect();
     if given.is_empty() {
         return format!("INSERT INTO {} DEFAULT VALUES", table.name);
     }
-    let in_order: Vec<(&String, &Option<String>)> = table
-        .columns
-        .iter()
-        .filter_map(|c| given.iter().find(|(name, _)| **name == c.name).copied())
-        .collect();
-    let columns: Vec<String> = in_order.iter().map(|(name, _)| quote::ident(name)).collect();
-    let values: Vec<String> = in_order
+    let columns: Vec<String> = given.iter().map(|(name, _)| quote::ident(name)).collect();
+    let values: Vec<String> = given
         .iter()
         .map(|(_, v)| v.as_deref().map_or("NULL".to_owned(), quote::literal))
         .collect();
+    let is_identity = |name: &str| table.column(name).is_some_and(|c| c.identity == Identity::Always);
+    let overriding = if given.iter().any(|(name, _)| is_identity(name)) {
+        " OVERRIDING SYSTEM VALUE"
+    } else {
+        ""
+    };
     format!(
-        "INSERT INTO {} ({}) VALUES ({})",
+        "INSERT INTO {} ({}){overriding} VALUES ({})",
         table.name,
         columns.join(", "),
         values.join(", ")

@@ -2,168 +2,278 @@
 //!
 //! A generated value is distinct within its universe and, where the type has room, carries the universe's canary.
 
+pub(crate) mod candidates;
+pub(crate) mod condition;
+pub(crate) mod dates;
+pub(crate) mod limits;
+pub(crate) mod pattern;
+
 use super::keys::Keys;
-use crate::model::Column;
+use crate::model::{Column, TypeFacts};
+
+pub use candidates::candidates;
 
 /// A value for the column, the `n`th of its universe. `None` where no value of the type is known.
 pub fn generate(column: &Column, keys: &Keys, n: u64) -> Option<String> {
+    generate_among(&[], column, keys, n)
+}
+
+/// [`generate`], where the types that the schema makes itself are known.
+pub fn generate_among(types: &[TypeFacts], column: &Column, keys: &Keys, n: u64) -> Option<String> {
     if let Some(label) = column.labels.first() {
         return Some(label.clone());
     }
-    if column.category == "A" {
-        let element = Column {
-            base_type: column.element_type.clone().unwrap_or_default(),
-            category: element_category(column.element_type.as_deref().unwrap_or_default()).to_owned(),
-            max_length: None,
-            ..column.clone()
-        };
-        return Some(match generate(&element, keys, n) {
-            Some(value) if element.category != "U" => format!("{{{}}}", array_element(&value)),
-            _ => "{}".to_owned(),
-        });
-    }
-    let number = number(keys, n);
-    Some(match column.base_type.as_str() {
-        "uuid" => uuid(keys, n),
-        "smallint" => {
-            (i64::try_from(keys.ordinal).unwrap_or(0) * 1000 + i64::try_from(n % 1000).unwrap_or(0)).to_string()
-        }
-        "integer" | "bigint" | "numeric" | "oid" => number.to_string(),
-        "real" | "double precision" => format!("{number}.5"),
-        "money" => format!("{number}.00"),
-        "boolean" => "true".to_owned(),
-        "text" | "character varying" | "character" | "name" | "citext" | "\"char\"" => text(column, keys, n),
-        "ltree" => format!("{}.n{n}", keys.canary),
-        "bytea" => format!("\\x{:02x}{n:08x}", keys.ordinal),
-        "json" | "jsonb" => format!(r#"{{"note": "{}-{n}"}}"#, keys.canary),
-        "date" => "2020-06-15".to_owned(),
-        "timestamp without time zone" | "timestamp with time zone" => {
-            format!("2020-06-15 {:02}:{:02}:{:02}+00", n / 3600 % 24, n / 60 % 60, n % 60)
-        }
-        "time without time zone" | "time with time zone" => {
-            format!("{:02}:{:02}:{:02}", n / 3600 % 24, n / 60 % 60, n % 60)
-        }
-        "interval" => format!("{n} seconds"),
-        "inet" => format!("10.{}.{}.{}", keys.ordinal, n / 250 % 250, n % 250 + 1),
-        "cidr" => format!("10.{}.{}.{}/32", keys.ordinal, n / 250 % 250, n % 250 + 1),
-        "macaddr" => format!(
-            "02:00:00:{:02x}:{:02x}:{:02x}",
-            keys.ordinal % 256,
-            n / 256 % 256,
-            n % 256
-        ),
-        "macaddr8" => format!(
-            "02:00:00:00:00:{:02x}:{:02x}:{:02x}",
-            keys.ordinal % 256,
-            n / 256 % 256,
-            n % 256
-        ),
-        "point" => format!("({},{n})", keys.ordinal),
-        "box" => format!("((0,0),({},{n}))", keys.ordinal),
-        "circle" => format!("<(0,0),{n}>"),
-        "line" => "{1,-1,0}".to_owned(),
-        "lseg" | "path" => format!("[(0,0),({},{n})]", keys.ordinal),
-        "polygon" => format!("((0,0),({0},0),({0},{n}))", keys.ordinal),
-        "bit" | "bit varying" => "0".repeat(column.max_length.unwrap_or(1) as usize),
-        "tsvector" => keys.canary.clone(),
-        "tsquery" => keys.canary.clone(),
-        "xml" => format!("<note>{}-{n}</note>", keys.canary),
-        "hstore" => format!("note=>{}", keys.canary),
-        "int4range" | "int8range" | "numrange" => format!("[{},{})", number, number + 1),
-        "daterange" => range_days(keys, n),
-        "tsrange" | "tstzrange" => range_days(keys, n),
-        "int4multirange" | "int8multirange" | "nummultirange" => format!("{{[{},{})}}", number, number + 1),
-        "pg_lsn" => "0/0".to_owned(),
-        "vector" | "halfvec" => {
-            let dimensions = column
-                .type_name
-                .split_once('(')
-                .and_then(|(_, rest)| rest.trim_end_matches(')').parse::<usize>().ok())
-                .unwrap_or(3);
-            let mut parts = vec!["0".to_owned(); dimensions];
-            parts[0] = (n % 97 + 1).to_string();
-            format!("[{}]", parts.join(","))
-        }
-        _ => return None,
+    let known = types.iter().any(|t| t.name == column.type_name);
+    let is_domain = !known && !column.type_name.starts_with(base_word(&column.base_type));
+    let type_name = if is_domain {
+        &column.base_type
+    } else {
+        &column.type_name
+    };
+    let maker = Maker {
+        types,
+        keys,
+        name: &column.name,
+        max_length: column.max_length,
+    };
+    maker.value(type_name, n, 0).or_else(|| match column.category.as_str() {
+        "S" => Some(maker.text(column.max_length, n)),
+        "A" => Some("{}".to_owned()),
+        _ => None,
     })
 }
 
-/// Values worth trying where a CHECK constraint refuses the generated one: the literals it names and common formats.
-pub fn candidates(column: &Column, expression: &str, keys: &Keys, n: u64) -> Vec<String> {
-    let mut found: Vec<String> = literals(expression);
-    if column.category == "N" {
-        let numbers: Vec<f64> = numbers(expression);
-        for base in numbers {
-            for delta in [0.0, 1.0, -1.0] {
-                found.push(format_number(base + delta));
-            }
+fn base_word(type_name: &str) -> &str {
+    type_name.split([' ', '(', '[']).next().unwrap_or(type_name)
+}
+
+/// What a type is, below domains: with modifiers, as `format_type` prints it.
+pub fn below_domains<'a>(types: &'a [TypeFacts], type_name: &'a str) -> &'a str {
+    let mut name = type_name;
+    for _ in 0..8 {
+        match types.iter().find(|t| t.name == name).and_then(|t| t.base.as_deref()) {
+            Some(base) => name = base,
+            None => break,
         }
-        found.extend(["0", "1", "2", "5", "10", "50", "100", "1000", "-1", "0.5"].map(str::to_owned));
-        found.push((n % 100).to_string());
     }
-    if column.category == "S" || matches!(column.base_type.as_str(), "citext" | "ltree") {
-        let c = &keys.canary;
-        found.extend([
-            format!("{c}{n}"),
-            format!("{c}-{n}"),
-            format!("{c}_{n}"),
-            format!("{}{n}", c.to_uppercase()),
-            format!("{}-{n}", c.to_uppercase()),
-            format!("{c}{n}@example.test"),
-            format!("https://{c}{n}.example.test/"),
-            format!("{c}{n}.example.test"),
-            format!("/{c}/{n}"),
-            format!("{c}/{n}"),
-            format!("{n}"),
-            format!("{:04}", n % 10_000),
-            format!("{:010}", n),
-            format!("+1555{:07}", keys.ordinal * 10_000 + n),
-            format!("1.0.{n}"),
-            format!("v1.0.{n}"),
-            format!("#{:06x}", (keys.ordinal * 65_536 + n) % 0xff_ffff),
-            format!("{:032x}", u128::from(keys.ordinal) << 64 | u128::from(n)),
-            format!("{:040x}", u128::from(keys.ordinal) << 64 | u128::from(n)),
-            format!("{:064x}", u128::from(keys.ordinal) << 64 | u128::from(n)),
-            uuid(keys, n),
-            format!("{}", (b'a' + (n % 26) as u8) as char),
-            format!(
-                "{}{}",
-                (b'A' + (n % 26) as u8) as char,
-                (b'A' + (n / 26 % 26) as u8) as char
+    name
+}
+
+/// A type's name without modifiers and schema, and its modifiers.
+fn split_type(type_name: &str) -> (String, Vec<String>) {
+    let (mut name, mut modifiers) = (type_name.to_owned(), Vec::new());
+    if let (Some(open), Some(close)) = (type_name.find('('), type_name.rfind(')'))
+        && open < close
+    {
+        modifiers = type_name[open + 1..close]
+            .split(',')
+            .map(|m| m.trim().to_owned())
+            .collect();
+        name = format!("{}{}", &type_name[..open], &type_name[close + 1..]);
+    }
+    if name.starts_with("interval") && !name.ends_with("[]") {
+        return ("interval".to_owned(), modifiers);
+    }
+    let bare = name.rsplit('.').next().unwrap_or(&name).trim_matches('"').to_owned();
+    (bare, modifiers)
+}
+
+struct Maker<'a> {
+    types: &'a [TypeFacts],
+    keys: &'a Keys,
+    name: &'a str,
+    max_length: Option<u32>,
+}
+
+impl<'a> Maker<'a> {
+    fn value(&self, type_name: &str, n: u64, depth: usize) -> Option<String> {
+        if depth > 6 {
+            return None;
+        }
+        if let Some(element) = type_name.strip_suffix("[]") {
+            return Some(match self.value(element, n, depth + 1) {
+                Some(value) => format!("{{{}}}", array_element(&value)),
+                None => "{}".to_owned(),
+            });
+        }
+        if let Some(facts) = self.types.iter().find(|t| t.name == type_name) {
+            return self.own_type(facts, n, depth);
+        }
+        let keys = self.keys;
+        let number = number(keys, n);
+        let (bare, modifiers) = split_type(type_name);
+        let modifier = |at: usize| modifiers.get(at).and_then(|m| m.parse::<u32>().ok());
+        Some(match bare.as_str() {
+            "uuid" => uuid(keys, n),
+            "smallint" => small(keys, n).to_string(),
+            "integer" | "bigint" | "oid" | "xid8" => number.to_string(),
+            "numeric" => match modifier(0) {
+                Some(precision) => numeric(keys, n, precision, modifier(1).unwrap_or(0)),
+                None => number.to_string(),
+            },
+            "real" | "double precision" => format!("{number}.5"),
+            "money" => format!("{number}.00"),
+            "boolean" => "true".to_owned(),
+            "text" | "character varying" | "character" | "bpchar" | "name" | "citext" => {
+                let declared = if bare == "character" {
+                    Some(modifier(0).unwrap_or(1))
+                } else {
+                    modifier(0)
+                };
+                let max = if depth == 0 {
+                    self.max_length.or(declared)
+                } else {
+                    declared
+                };
+                self.text(if bare == "name" { Some(63) } else { max }, n)
+            }
+            "char" => char::from(b'a' + u8::try_from(n % 26).unwrap_or(0)).to_string(),
+            "ltree" => format!("{}.n{n}", keys.canary),
+            "lquery" => format!("{}.*", keys.canary),
+            "ltxtquery" => keys.canary.clone(),
+            "bytea" => format!("\\x{:02x}{n:08x}", keys.ordinal),
+            "json" | "jsonb" => format!(r#"{{"note": "{}-{n}"}}"#, keys.canary),
+            "jsonpath" => format!("$.{}", keys.canary),
+            "date" => dates::day(DAY_ZERO + i64::try_from(n % 1000).unwrap_or(0)),
+            "timestamp without time zone" | "timestamp with time zone" => {
+                format!("2020-06-15 {}+00", clock(n))
+            }
+            "time without time zone" => clock(n),
+            "time with time zone" => format!("{}+00", clock(n)),
+            "interval" => format!("{n} seconds"),
+            "inet" => format!("10.{}.{}.{}", keys.ordinal, n / 250 % 250, n % 250 + 1),
+            "cidr" => format!("10.{}.{}.{}/32", keys.ordinal, n / 250 % 250, n % 250 + 1),
+            "macaddr" => format!(
+                "02:00:00:{:02x}:{:02x}:{:02x}",
+                keys.ordinal % 256,
+                n / 256 % 256,
+                n % 256
             ),
-            format!("{0}{0}{0}", (b'A' + (n % 26) as u8) as char),
-            "en".to_owned(),
-            "en-US".to_owned(),
-            "EUR".to_owned(),
-            "DE".to_owned(),
-            "UTC".to_owned(),
-            "2020-06".to_owned(),
-            "2020-06-15".to_owned(),
-            "{}".to_owned(),
-            "x".to_owned(),
-            String::new(),
-            "x".repeat(20),
-            format!("{c}-{n:0>40}"),
-        ]);
+            "macaddr8" => format!(
+                "02:00:00:00:00:{:02x}:{:02x}:{:02x}",
+                keys.ordinal % 256,
+                n / 256 % 256,
+                n % 256
+            ),
+            "point" => format!("({},{n})", keys.ordinal),
+            "box" => format!("((0,0),({},{n}))", keys.ordinal),
+            "circle" => format!("<({},0),{n}>", keys.ordinal),
+            "line" => format!("{{{},-1,{n}}}", keys.ordinal),
+            "lseg" | "path" => format!("[(0,0),({},{n})]", keys.ordinal),
+            "polygon" => format!("((0,0),({0},0),({0},{n}))", keys.ordinal),
+            "cube" => format!("({}, {n})", keys.ordinal),
+            "seg" => format!("{} .. {}", number, number + 1),
+            "bit" => bits(keys, n, self.max_length.or(modifier(0)).unwrap_or(1), true),
+            "bit varying" => bits(keys, n, self.max_length.or(modifier(0)).unwrap_or(32), false),
+            "tsvector" | "tsquery" => keys.canary.clone(),
+            "xml" => format!("<note>{}-{n}</note>", keys.canary),
+            "hstore" => format!("note=>{}-{n}", keys.canary),
+            "int4range" | "int8range" | "numrange" => format!("[{},{})", number, number + 1),
+            "daterange" | "tsrange" | "tstzrange" => days(keys, n),
+            "int4multirange" | "int8multirange" | "nummultirange" => format!("{{[{},{})}}", number, number + 1),
+            "datemultirange" | "tsmultirange" | "tstzmultirange" => format!("{{{}}}", days(keys, n)),
+            "pg_lsn" => format!("{:X}/{n:X}", keys.ordinal),
+            "pg_snapshot" | "txid_snapshot" => format!("{0}:{0}:", number),
+            "xid" | "cid" => (n + 3).to_string(),
+            "tid" => format!("({n},1)"),
+            // Any object of the catalog will do: these are everywhere.
+            "regclass" => "pg_catalog.pg_class".to_owned(),
+            "regtype" => "pg_catalog.int4".to_owned(),
+            "regproc" => "pg_catalog.now".to_owned(),
+            "regprocedure" => "pg_catalog.now()".to_owned(),
+            "regoper" => "pg_catalog.||/".to_owned(),
+            "regoperator" => "pg_catalog.=(integer,integer)".to_owned(),
+            "regnamespace" => "pg_catalog".to_owned(),
+            "regrole" => "pg_monitor".to_owned(),
+            "regconfig" | "regdictionary" => "pg_catalog.simple".to_owned(),
+            "regcollation" => "pg_catalog.\"C\"".to_owned(),
+            "refcursor" => format!("{}-{n}", keys.canary),
+            "oidvector" | "int2vector" => format!("{} {}", keys.ordinal, n % 1000),
+            "vector" | "halfvec" => {
+                let mut parts = vec!["0".to_owned(); modifier(0).unwrap_or(3) as usize];
+                if let Some(first) = parts.first_mut() {
+                    *first = (n % 97 + 1).to_string();
+                }
+                format!("[{}]", parts.join(","))
+            }
+            "sparsevec" => format!("{{1:{}}}/{}", n % 97 + 1, modifier(0).unwrap_or(3)),
+            "geometry" | "geography" => shape(keys, n, &modifiers),
+            _ => return None,
+        })
     }
-    if column.category == "D" {
-        found.extend(["2020-06-15", "2999-01-01", "2001-01-01", "now"].map(str::to_owned));
+
+    /// A type of the schema's own: its parts.
+    fn own_type(&self, facts: &'a TypeFacts, n: u64, depth: usize) -> Option<String> {
+        match facts.kind.as_str() {
+            "d" => {
+                let base = facts.base.as_deref()?;
+                let name = Self {
+                    max_length: None,
+                    ..*self
+                };
+                let column = limits::Target {
+                    type_name: base,
+                    ..limits::Target::bare(base)
+                };
+                let limit = limits::Limit::of_domain(facts);
+                limit
+                    .value(&column, self.keys, n)
+                    .flatten()
+                    .or_else(|| name.value(base, n, depth + 1))
+            }
+            "e" => facts.labels.first().cloned(),
+            "c" => {
+                let fields: Vec<String> = facts
+                    .fields
+                    .iter()
+                    .map(|f| {
+                        let part = Self {
+                            name: &f.name,
+                            max_length: None,
+                            ..*self
+                        };
+                        part.value(&f.type_name, n, depth + 1).map_or_else(String::new, |v| {
+                            format!("\"{}\"", v.replace('\\', "\\\\").replace('"', "\"\""))
+                        })
+                    })
+                    .collect();
+                Some(format!("({})", fields.join(",")))
+            }
+            "r" | "m" => {
+                let subtype = facts.subtype.as_deref()?;
+                let bare = Self {
+                    max_length: None,
+                    ..*self
+                };
+                let (low, high) = (
+                    bare.value(subtype, n, depth + 1)?,
+                    bare.value(subtype, n + 1, depth + 1)?,
+                );
+                let (low, high) = if low.len() == high.len() && low > high {
+                    (high, low)
+                } else {
+                    (low, high)
+                };
+                let range = format!("[\"{low}\",\"{high}\")");
+                Some(if facts.kind == "m" {
+                    format!("{{{range}}}")
+                } else {
+                    range
+                })
+            }
+            _ => None,
+        }
     }
-    if column.base_type.starts_with("json") {
-        found.extend(["{}", "[]", "\"x\"", "1", "true", "null", "[1]"].map(str::to_owned));
+
+    fn text(&self, max_length: Option<u32>, n: u64) -> String {
+        let canary = &self.keys.canary;
+        let value = if self.name.contains("email") || self.name.contains("e_mail") {
+            format!("{canary}{n}@example.test")
+        } else {
+            format!("{canary}-{}-{n}", self.name.replace('_', "-"))
+        };
+        fit(value, max_length, n * 4 + self.keys.ordinal)
     }
-    if column.category == "B" {
-        found.extend(["true", "false"].map(str::to_owned));
-    }
-    found.extend(column.labels.iter().cloned());
-    if column.category == "A" {
-        let inner: Vec<String> = found.iter().map(|v| format!("{{{}}}", array_element(v))).collect();
-        found = inner;
-        found.push("{}".to_owned());
-    }
-    let mut seen = std::collections::HashSet::new();
-    found.retain(|v| seen.insert(v.clone()) && column.max_length.is_none_or(|max| v.chars().count() <= max as usize));
-    found
 }
 
 /// String literals of an expression as `pg_get_expr` prints it.
@@ -191,96 +301,119 @@ pub fn literals(expression: &str) -> Vec<String> {
     found
 }
 
-/// Numbers of an expression, outside of string literals' words.
-fn numbers(expression: &str) -> Vec<f64> {
-    expression
-        .split(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-'))
-        .filter(|word| word.bytes().any(|b| b.is_ascii_digit()))
-        .filter_map(|word| word.trim_matches('.').parse().ok())
-        .collect()
-}
-
-fn format_number(value: f64) -> String {
-    if value.fract() == 0.0 {
-        format!("{value:.0}")
-    } else {
-        value.to_string()
-    }
-}
+/// 2020-06-15, in days since 1970-01-01.
+const DAY_ZERO: i64 = 18_428;
 
 /// A number beyond what sequences hand out, distinct for universe and `n`.
-fn number(keys: &Keys, n: u64) -> u64 {
+pub(crate) fn number(keys: &Keys, n: u64) -> u64 {
     keys.ordinal * 10_000_000 + 1_000 + n
 }
 
-fn uuid(keys: &Keys, n: u64) -> String {
+fn small(keys: &Keys, n: u64) -> u64 {
+    keys.ordinal * 1000 + n % 1000
+}
+
+/// A number of so many digits, of which so many are behind the point.
+fn numeric(keys: &Keys, n: u64, precision: u32, scale: u32) -> String {
+    match precision.saturating_sub(scale) {
+        0 => format!("0.{}", keys.ordinal % 10),
+        digits @ 1..=8 => {
+            let tenth = 10u64.pow(digits - 1);
+            (keys.ordinal % 10 * tenth + n % tenth).to_string()
+        }
+        _ => number(keys, n).to_string(),
+    }
+}
+
+fn bits(keys: &Keys, n: u64, length: u32, exact: bool) -> String {
+    let value = format!("{:b}", n * 4 + keys.ordinal);
+    let length = length as usize;
+    if value.len() > length {
+        value[value.len() - length..].to_owned()
+    } else if exact {
+        format!("{value:0>length$}")
+    } else {
+        value
+    }
+}
+
+fn clock(n: u64) -> String {
+    format!("{:02}:{:02}:{:02}", n / 3600 % 24, n / 60 % 60, n % 60)
+}
+
+/// A day that no other row of any universe has.
+fn days(keys: &Keys, n: u64) -> String {
+    let start = DAY_ZERO + i64::try_from(keys.ordinal * 20_000 + n % 20_000).unwrap_or(0);
+    format!("[{},{})", dates::day(start), dates::day(start + 1))
+}
+
+pub(crate) fn uuid(keys: &Keys, n: u64) -> String {
     let head = ["", "a1a1a1a1", "b2b2b2b2", "0c0c0c0c"][keys.ordinal.min(3) as usize];
     format!("{head}-2222-4000-8000-{n:012x}")
 }
 
-fn text(column: &Column, keys: &Keys, n: u64) -> String {
-    if column.name.contains("email") || column.name.contains("e_mail") {
-        return fit(format!("{}{n}@example.test", keys.canary), column, n);
+/// Well-known text of the kind that a column of PostGIS asks for.
+fn shape(keys: &Keys, n: u64, modifiers: &[String]) -> String {
+    let kind = modifiers.first().map(|m| m.to_uppercase()).unwrap_or_default();
+    let (x, y) = (keys.ordinal % 90, n % 90);
+    let (z, suffix) = match kind
+        .strip_suffix("ZM")
+        .map(|_| 2)
+        .or(kind.strip_suffix(['Z', 'M']).map(|_| 1))
+    {
+        Some(2) => (" 0 0", " ZM"),
+        Some(_) if kind.ends_with('M') => (" 0", " M"),
+        Some(_) => (" 0", " Z"),
+        None => ("", ""),
+    };
+    let at = |dx: u64, dy: u64| format!("{} {}{z}", x + dx, y + dy);
+    let line = format!("({}, {})", at(0, 0), at(1, 1));
+    let ring = format!("(({}, {}, {}, {}))", at(0, 0), at(0, 1), at(1, 1), at(0, 0));
+    let text = match kind.trim_end_matches(['Z', 'M']) {
+        "LINESTRING" => format!("LINESTRING{suffix}{line}"),
+        "POLYGON" => format!("POLYGON{suffix}{ring}"),
+        "MULTIPOINT" => format!("MULTIPOINT{suffix}({})", at(0, 0)),
+        "MULTILINESTRING" => format!("MULTILINESTRING{suffix}({line})"),
+        "MULTIPOLYGON" => format!("MULTIPOLYGON{suffix}({ring})"),
+        "GEOMETRYCOLLECTION" => format!("GEOMETRYCOLLECTION{suffix}(POINT{suffix}({}))", at(0, 0)),
+        _ => format!("POINT{suffix}({})", at(0, 0)),
+    };
+    match modifiers.get(1) {
+        Some(srid) => format!("SRID={srid};{text}"),
+        None => text,
     }
-    fit(
-        format!("{}-{}-{n}", keys.canary, column.name.replace('_', "-")),
-        column,
-        n,
-    )
 }
 
-fn fit(value: String, column: &Column, n: u64) -> String {
-    match column.max_length {
+/// Shortens a text to a length and keeps it distinct.
+pub(crate) fn fit(value: String, max_length: Option<u32>, n: u64) -> String {
+    match max_length {
         Some(max) if value.chars().count() > max as usize => {
-            let short = format!("{n:x}");
-            let keep = (max as usize).saturating_sub(short.len());
-            let head: String = value.chars().take(keep).collect();
-            let tail: String = short.chars().take(max as usize).collect();
-            head + &tail
+            let mut short = radix36(n);
+            let max = max as usize;
+            if short.len() > max {
+                short = short[short.len() - max..].to_owned();
+            }
+            let head: String = value.chars().take(max - short.len()).collect();
+            head + &short
         }
         _ => value,
     }
 }
 
-fn range_days(keys: &Keys, n: u64) -> String {
-    let month = n / 28 % 12 + 1;
-    let day = n % 27 + 1;
-    format!(
-        "[20{:02}-{month:02}-{day:02},20{:02}-{month:02}-{:02})",
-        keys.ordinal + 20,
-        keys.ordinal + 20,
-        day + 1
-    )
+fn radix36(mut n: u64) -> String {
+    let mut digits = Vec::new();
+    loop {
+        digits.push(b"0123456789abcdefghijklmnopqrstuvwxyz"[usize::try_from(n % 36).unwrap_or(0)] as char);
+        n /= 36;
+        if n == 0 {
+            return digits.iter().rev().collect();
+        }
+    }
 }
 
-fn array_element(value: &str) -> String {
+pub(crate) fn array_element(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-fn element_category(type_name: &str) -> &'static str {
-    match type_name {
-        "text" | "character varying" | "character" | "name" => "S",
-        "smallint" | "integer" | "bigint" | "numeric" | "real" | "double precision" | "oid" => "N",
-        "boolean" => "B",
-        "date" | "timestamp without time zone" | "timestamp with time zone" => "D",
-        _ => "",
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn literals_are_unescaped() {
-        assert_eq!(
-            literals("(a = 'it''s'::text) OR (b = ANY (ARRAY['x'::text, 'y z'::text]))"),
-            ["it's", "x", "y z"]
-        );
-    }
-
-    #[test]
-    fn numbers_are_found_with_sign() {
-        assert_eq!(numbers("((a >= -3) AND (a < 10.5))"), [-3.0, 10.5]);
-    }
-}
+mod tests;

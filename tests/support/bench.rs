@@ -111,7 +111,8 @@ impl Bench {
         self.server.stop().await;
     }
 
-    async fn connect(&self, scratch: &Scratch) -> Conn {
+    /// A connection to a loaded database.
+    pub async fn connect(&self, scratch: &Scratch) -> Conn {
         Conn::open(&scratch.connect_options(), Duration::from_secs(120))
             .await
             .expect("the scratch database takes a connection")

@@ -300,7 +300,7 @@ impl<'a> Judge<'a> {
             | Purpose::State => return None,
         };
         // Only a key that can be guessed or chosen is worth acting on.
-        let random = columns
+        let mut parts = columns
             .iter()
             .filter(|c| {
                 trial
@@ -308,7 +308,9 @@ impl<'a> Judge<'a> {
                     .class(relation.oid, c)
                     .is_none_or(|(class, _)| class != Class::Tenant)
             })
-            .all(|c| relation.column(c).is_some_and(|c| c.base_type == "uuid"));
+            .peekable();
+        // One part that cannot be guessed is enough.
+        let random = parts.peek().is_none() || parts.any(|c| relation.column(c).is_some_and(|c| c.base_type == "uuid"));
         let severity = if random { Severity::Info } else { Severity::Medium };
         let binding = trial.as_a(ContextState::Bound);
         let sentence = format!("{} {}: {what}", type_of(object).word(), object.name);

@@ -1,43 +1,59 @@
 //! Mending a row that the server refused, from what it said.
 
-use super::super::values;
-use super::{Grower, Universe, Values};
-use crate::model::{Column, Relation};
-use crate::pg::conn::{Conn, ConnError, DbError};
-use crate::sql::quote;
+use super::insert::{Attempt, is_raised};
+use super::{Growth, Values, Variant, Wish};
+use crate::model::{Column, Relation, UniqueKey};
+use crate::pg::conn::{ConnError, DbError};
 
-impl Grower<'_> {
+/// Values of columns that a trigger is offered, at most.
+const MAX_VARIED: usize = 6;
+
+impl<'g> Growth<'g, '_> {
     /// Changes the row by what the server said; whether another try makes sense.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one row in the making: its universe, table, values and the refusal"
-    )]
     pub(super) async fn mend(
-        &self,
-        conn: &mut Conn,
-        universe: &mut Universe,
-        table: &Relation,
+        &mut self,
+        table: &'g Relation,
+        wish: &Wish,
         row: &mut Values,
-        fixed: &Values,
         error: &DbError,
+        attempt: &mut Attempt,
         depth: usize,
     ) -> Result<bool, ConnError> {
+        // A row that waits to be made together with this one.
+        if let Some(at) = self.waiting_at_fault(table, error) {
+            return self.mend_waiting(at, error, attempt, depth).await;
+        }
+        // An error within a trigger's own statements is no fault of these columns.
+        let is_nested = error
+            .table
+            .as_ref()
+            .is_some_and(|t| *t != table.name.name && !self.is_partition_of(t, table));
         match error.code.as_str() {
+            _ if is_nested && is_raised(error) => Ok(self.vary(table, wish, row, attempt)),
             // check_violation: of a constraint, a domain, or no partition for the row
             "23514" => {
-                if let Some(check) = error
+                let check = error
                     .constraint
                     .as_ref()
-                    .and_then(|name| table.checks.iter().find(|c| c.name == *name))
+                    .and_then(|name| table.checks.iter().find(|c| c.name == *name));
+                if let Some(check) = check {
+                    return self.solve(table, wish, row, &check.columns, None).await;
+                }
+                let partition = wish.partition.or_else(|| {
+                    let leaves = if table.is_partition {
+                        vec![table.oid]
+                    } else {
+                        self.leaves(table.oid)
+                    };
+                    let at = usize::try_from(self.universe.next()).unwrap_or(0);
+                    leaves.get(at % leaves.len().max(1)).copied()
+                });
+                if error.constraint.is_none()
+                    && let Some(partition) = partition
                 {
-                    return self
-                        .solve_check(conn, universe, table, row, fixed, &check.columns, &check.expression)
-                        .await;
+                    return self.fit_partition(table, wish, row, partition).await;
                 }
-                if let Some(partitioned) = table.partition_key.as_deref() {
-                    return Ok(self.try_partition(table, row, partitioned, universe));
-                }
-                self.solve_domains(conn, universe, table, row, fixed).await
+                self.solve_types(table, wish, row).await
             }
             // unique_violation, exclusion_violation
             "23505" | "23P01" => {
@@ -45,267 +61,303 @@ impl Grower<'_> {
                     .constraint
                     .as_ref()
                     .and_then(|name| table.keys.iter().find(|k| k.name == *name));
-                let columns: Vec<String> = match key {
-                    Some(key) if !key.has_expressions && !key.columns.is_empty() && !key.is_exclusion => {
-                        key.columns.clone()
-                    }
-                    _ => table
-                        .columns
-                        .iter()
-                        .filter(|c| row.contains_key(&c.name))
-                        .map(|c| c.name.clone())
-                        .collect(),
-                };
-                if key.is_none_or(|k| k.has_expressions || k.is_exclusion) {
-                    for column in table
-                        .columns
-                        .iter()
-                        .filter(|c| c.is_insertable() && !fixed.contains_key(&c.name))
-                    {
-                        let plain = self.classes.class(table.oid, &column.name).is_none()
-                            && !table.foreign_keys.iter().any(|k| k.columns.contains(&column.name));
-                        if plain && row.get(&column.name).is_some_and(Option::is_some) {
-                            let n = universe.next();
-                            if let Some(value) = values::generate(column, &universe.keys, n) {
-                                row.insert(column.name.clone(), Some(value));
-                            }
-                        }
-                    }
-                    return Ok(true);
-                }
-                Ok(
-                    Box::pin(self.refresh(conn, universe, table, &columns, row, fixed, depth))
-                        .await?
-                        .is_ok(),
-                )
+                self.mend_key(table, wish, row, key, depth).await
             }
+            // foreign_key_violation
+            "23503" => self.mend_foreign_key(table, wish, row, error, depth).await,
             // not_null_violation: a default gave NULL
             "23502" => {
                 let Some(column) = table.columns.iter().find(|c| {
                     error.message.contains(&format!("\"{}\"", c.name)) && !row.get(&c.name).is_some_and(Option::is_some)
                 }) else {
-                    return Ok(false);
+                    return Ok(self.vary(table, wish, row, attempt));
                 };
-                if fixed.contains_key(&column.name) || !column.is_insertable() {
+                if wish.fixed.contains_key(&column.name) || !column.is_insertable() {
                     return Ok(false);
                 }
-                let n = universe.next();
-                let Some(value) = values::generate(column, &universe.keys, n) else {
+                let Some(Some(value)) = self.fresh_value(table, column) else {
                     return Ok(false);
                 };
                 row.insert(column.name.clone(), Some(value));
                 Ok(true)
             }
-            // A value that the type or a trigger does not take: leave nullable free columns out, once.
-            code if code.starts_with("22") || code == "42804" => {
-                self.solve_domains(conn, universe, table, row, fixed).await
+            // A value that the type does not take, or a part of the row that a trigger does not.
+            code if code.starts_with("22") || code == "42804" || code == "54000" => {
+                if self.solve_types(table, wish, row).await? {
+                    return Ok(true);
+                }
+                Ok(self.vary(table, wish, row, attempt) || self.drop_optional(table, wish, row, attempt))
             }
-            _ => {
-                let droppable: Vec<String> = table
+            _ => Ok(self.vary(table, wish, row, attempt) || self.drop_optional(table, wish, row, attempt)),
+        }
+    }
+
+    fn is_partition_of(&self, name: &str, table: &Relation) -> bool {
+        let below = |oid: &u32| self.table(*oid).is_some_and(|t| t.name.name == name);
+        self.partitions.get(&table.oid).is_some_and(|p| p.iter().any(below)) || self.leaves(table.oid).iter().any(below)
+    }
+
+    fn waiting_at_fault(&self, table: &Relation, error: &DbError) -> Option<usize> {
+        let named = error.table.as_deref().filter(|t| *t != table.name.name)?;
+        self.waiting
+            .iter()
+            .position(|w| self.table(w.table).is_some_and(|t| t.name.name == named))
+    }
+
+    async fn mend_waiting(
+        &mut self,
+        at: usize,
+        error: &DbError,
+        attempt: &mut Attempt,
+        depth: usize,
+    ) -> Result<bool, ConnError> {
+        let mut waiting = self.waiting.remove(at);
+        let Some(table) = self.table(waiting.table) else {
+            return Ok(false);
+        };
+        let mut wish = Wish::of(Variant::Base);
+        // What others refer to already stays.
+        for key in table.keys.iter().filter(|k| k.is_primary) {
+            wish.fixed.extend(
+                key.columns
+                    .iter()
+                    .filter_map(|c| Some((c.clone(), waiting.row.get(c)?.clone()))),
+            );
+        }
+        let mended = Box::pin(self.mend(table, &wish, &mut waiting.row, error, attempt, depth)).await?;
+        self.universe.rows[waiting.at].values = waiting.row.clone();
+        self.waiting.insert(at.min(self.waiting.len()), waiting);
+        Ok(mended)
+    }
+
+    /// Gives the row values that a partition takes.
+    pub(super) async fn fit_partition(
+        &mut self,
+        table: &'g Relation,
+        wish: &Wish,
+        row: &mut Values,
+        partition: u32,
+    ) -> Result<bool, ConnError> {
+        let Some(constraint) = self.table(partition).and_then(|t| t.partition_constraint.clone()) else {
+            return Ok(false);
+        };
+        let named = |c: &&Column| {
+            crate::world::values::condition::parse(&constraint)
+                .columns()
+                .contains(&c.name.as_str())
+        };
+        let mut columns: Vec<String> = table.columns.iter().filter(named).map(|c| c.name.clone()).collect();
+        if columns.is_empty() {
+            let mentioned = table.columns.iter().filter(|c| constraint.contains(c.name.as_str()));
+            columns = mentioned.map(|c| c.name.clone()).collect();
+        }
+        self.solve(table, wish, row, &columns, Some(&constraint)).await
+    }
+
+    /// Whether what a partition asks is asked of one column at a time, so that a row that was planned for it is of it.
+    pub(super) fn is_plain_partition(&self, partition: u32) -> bool {
+        use crate::world::values::condition::{Expr, parse};
+        let Some(constraint) = self.table(partition).and_then(|t| t.partition_constraint.as_deref()) else {
+            return true;
+        };
+        let is_plain = |e: &Expr| match e {
+            Expr::IsNull(inner, _) => matches!(**inner, Expr::Column(_)),
+            Expr::Binary(_, left, right) => {
+                matches!(**left, Expr::Column(_)) && matches!(**right, Expr::Literal(_) | Expr::List(_))
+            }
+            _ => false,
+        };
+        parse(constraint).conjuncts().into_iter().all(is_plain)
+    }
+
+    async fn mend_key(
+        &mut self,
+        table: &'g Relation,
+        wish: &Wish,
+        row: &mut Values,
+        key: Option<&UniqueKey>,
+        depth: usize,
+    ) -> Result<bool, ConnError> {
+        // A partial key is left by making its condition false.
+        if let Some(key) = key.filter(|k| k.is_partial)
+            && let Some((_, predicate)) = key.definition.rsplit_once(" WHERE ")
+        {
+            let parsed = crate::world::values::condition::parse(predicate);
+            let outside = format!("(NOT coalesce({predicate}, false))");
+            let columns: Vec<String> = parsed
+                .columns()
+                .into_iter()
+                .filter(|c| table.column(c).is_some() && !key.columns.iter().any(|k| k == c))
+                .map(str::to_owned)
+                .collect();
+            if !columns.is_empty() && self.solve(table, wish, row, &columns, Some(&outside)).await? {
+                return Ok(true);
+            }
+        }
+        match key {
+            Some(key) if !key.has_expressions && !key.columns.is_empty() && !key.is_exclusion => {
+                Ok(self.refresh(table, &key.columns, row, wish, depth).await?.is_ok())
+            }
+            key => {
+                // Computed keys and exclusion: every plain column that takes part gets another value.
+                let takes_part = |c: &Column| {
+                    key.is_none_or(|k| k.columns.contains(&c.name) || mentions_word(&k.definition, &c.name))
+                };
+                let mut changed = false;
+                for column in table
                     .columns
                     .iter()
-                    .filter(|c| {
-                        !c.not_null && !fixed.contains_key(&c.name) && self.classes.class(table.oid, &c.name).is_none()
-                    })
-                    .filter(|c| row.get(&c.name).is_some_and(Option::is_some))
+                    .filter(|c| takes_part(c) && c.category != "B" && c.labels.is_empty())
+                {
+                    if !self.is_free(table, &column.name) || wish.fixed.contains_key(&column.name) {
+                        continue;
+                    }
+                    if row.get(&column.name).is_none_or(Option::is_none) && column.not_null {
+                        continue;
+                    }
+                    if let Some(Some(value)) = self.fresh_value(table, column) {
+                        changed |= row.insert(column.name.clone(), Some(value.clone())) != Some(Some(value));
+                    }
+                }
+                if changed {
+                    let ordered = self.rules(table);
+                    for (low, high) in &ordered.ordered {
+                        if let (Some(Some(a)), Some(Some(b))) = (row.get(low).cloned(), row.get(high).cloned())
+                            && a > b
+                            && a.len() == b.len()
+                        {
+                            row.insert(low.clone(), Some(b));
+                            row.insert(high.clone(), Some(a));
+                        }
+                    }
+                    return Ok(true);
+                }
+                let columns: Vec<String> = table
+                    .columns
+                    .iter()
+                    .filter(|c| takes_part(c))
                     .map(|c| c.name.clone())
                     .collect();
-                for name in &droppable {
-                    row.insert(name.clone(), None);
-                }
-                Ok(!droppable.is_empty())
+                Ok(self.refresh(table, &columns, row, wish, depth).await?.is_ok())
             }
         }
     }
 
-    /// Finds values for the columns of a CHECK by asking the server which of many candidates satisfy it.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one row in the making and the constraint that refuses it"
-    )]
-    async fn solve_check(
-        &self,
-        conn: &mut Conn,
-        universe: &mut Universe,
-        table: &Relation,
+    async fn mend_foreign_key(
+        &mut self,
+        table: &'g Relation,
+        wish: &Wish,
         row: &mut Values,
-        fixed: &Values,
-        columns: &[String],
-        expression: &str,
+        error: &DbError,
+        depth: usize,
     ) -> Result<bool, ConnError> {
-        let free: Vec<&Column> = columns
+        let Some(at) = table
+            .foreign_keys
             .iter()
-            .filter_map(|c| table.column(c))
-            .filter(|c| {
-                c.is_insertable() && !fixed.contains_key(&c.name) && self.classes.class(table.oid, &c.name).is_none()
-            })
-            .filter(|c| {
-                !table
-                    .foreign_keys
-                    .iter()
-                    .any(|k| k.columns.contains(&c.name) && row.get(&c.name).is_some_and(Option::is_some))
-                    || columns.len() > 1
-            })
-            .collect();
-        if free.is_empty() {
-            return Ok(false);
-        }
-        let limit = if free.len() == 1 {
-            400
-        } else if free.len() == 2 {
-            60
-        } else {
-            12
-        };
-        let mut sources = Vec::new();
-        for (at, column) in free.iter().enumerate() {
-            let n = universe.next();
-            let mut options: Vec<Option<String>> = Vec::new();
-            options.push(row.get(&column.name).cloned().flatten());
-            options.extend(values::generate(column, &universe.keys, n).map(Some));
-            options.extend(
-                values::candidates(column, expression, &universe.keys, n)
-                    .into_iter()
-                    .map(Some),
-            );
-            options.dedup();
-            options.truncate(limit);
-            if !column.not_null {
-                options.insert(1.min(options.len()), None);
-            }
-            let list: Vec<String> = options
-                .iter()
-                .enumerate()
-                .map(|(rank, v)| format!("({rank}, {})", v.as_deref().map_or("NULL".to_owned(), quote::literal)))
-                .collect();
-            sources.push(format!("(VALUES {}) AS v{at}(rank, value)", list.join(", ")));
-        }
-        let typed: Vec<String> = columns
-            .iter()
-            .filter_map(|c| table.column(c))
-            .map(|c| match free.iter().position(|f| f.name == c.name) {
-                Some(at) => format!(
-                    "pg_temp.tp_cast(v{at}.value, NULL::{}) AS {}",
-                    c.base_type,
-                    quote::ident(&c.name)
-                ),
-                None => format!(
-                    "{}::{} AS {}",
-                    row.get(&c.name)
-                        .cloned()
-                        .flatten()
-                        .map_or("NULL".to_owned(), |v| quote::literal(&v)),
-                    c.base_type,
-                    quote::ident(&c.name)
-                ),
-            })
-            .collect();
-        let outputs: Vec<String> = (0..free.len()).map(|at| format!("v{at}.value")).collect();
-        let ranks: Vec<String> = (0..free.len()).map(|at| format!("v{at}.rank")).collect();
-        let sql = format!(
-            "{CAST_HELPER}; SELECT {} FROM {} CROSS JOIN LATERAL (SELECT {}) AS t WHERE ({expression}) IS NOT FALSE AND {} ORDER BY {} LIMIT 1",
-            outputs.join(", "),
-            sources.join(" CROSS JOIN "),
-            typed.join(", "),
-            free.iter()
-                .enumerate()
-                .map(|(at, c)| format!("(v{at}.value IS NULL OR t.{} IS NOT NULL)", quote::ident(&c.name)))
-                .collect::<Vec<_>>()
-                .join(" AND "),
-            ranks.join(" + "),
-        );
-        let Some(solution) = self.ask(conn, &sql).await? else {
+            .position(|k| error.constraint.as_deref().is_some_and(|name| name == k.name))
+        else {
             return Ok(false);
         };
-        let mut changed = false;
-        for (column, value) in free.iter().zip(solution) {
-            changed |= row.insert(column.name.clone(), value.clone()) != Some(value);
+        let key = &table.foreign_keys[at];
+        let Some(parent) = self.table(key.references) else {
+            return Ok(false);
+        };
+        let is_others = self.grower.common.is_some() && self.grower.classes.is_shared(parent.oid);
+        if self.making.iter().filter(|(oid, _)| *oid == parent.oid).count() > usize::from(parent.oid == table.oid) {
+            return Ok(false);
         }
-        Ok(changed)
-    }
-
-    /// Solves the CHECKs of domains, which the server reports without a column.
-    async fn solve_domains(
-        &self,
-        conn: &mut Conn,
-        universe: &mut Universe,
-        table: &Relation,
-        row: &mut Values,
-        fixed: &Values,
-    ) -> Result<bool, ConnError> {
-        let mut changed = false;
-        for column in &table.columns {
-            if column.domain_checks.is_empty()
-                || fixed.contains_key(&column.name)
-                || !row.get(&column.name).is_some_and(Option::is_some)
-            {
-                continue;
-            }
-            let n = universe.next();
-            let all = column.domain_checks.join(" ");
-            let mut options = values::candidates(column, &all, &universe.keys, n);
-            options.extend(values::generate(column, &universe.keys, n));
-            let list: Vec<String> = options
-                .iter()
-                .enumerate()
-                .map(|(rank, v)| format!("({rank}, {})", quote::literal(v)))
-                .collect();
-            let sql = format!(
-                "{CAST_HELPER}; SELECT v.value FROM (VALUES {}) AS v(rank, value) WHERE pg_temp.tp_cast(v.value, NULL::{}) IS NOT NULL ORDER BY v.rank LIMIT 1",
-                list.join(", "),
-                column.type_name,
-            );
-            if let Some(solution) = self.ask(conn, &sql).await? {
-                let value = solution.into_iter().next().flatten();
-                changed |= row.insert(column.name.clone(), value.clone()) != Some(value);
-            }
-        }
-        Ok(changed)
-    }
-
-    /// Runs a question that may fail (a candidate may make any expression fail) and leaves nothing behind.
-    async fn ask(&self, conn: &mut Conn, sql: &str) -> Result<Option<Vec<Option<String>>>, ConnError> {
-        let outcome = conn.run(&format!("SAVEPOINT tp_ask; {sql}")).await?;
-        conn.defer(&["ROLLBACK TO SAVEPOINT tp_ask", "RELEASE SAVEPOINT tp_ask"]);
-        Ok(match outcome.error {
-            Some(_) => None,
-            None => outcome.results.last().and_then(|r| r.rows.first()).cloned(),
-        })
-    }
-
-    /// Takes partition key values from the bounds of the partitions.
-    fn try_partition(&self, table: &Relation, row: &mut Values, partition_key: &str, universe: &mut Universe) -> bool {
-        let columns: Vec<&Column> = table
+        // The parent that the values name, first; then any.
+        let named: Values = key
             .columns
             .iter()
-            .filter(|c| partition_key.contains(c.name.as_str()) && self.classes.class(table.oid, &c.name).is_none())
+            .zip(&key.referenced_columns)
+            .filter_map(|(here, there)| Some((there.clone(), row.get(here)?.clone())))
+            .filter(|(_, v)| v.is_some())
             .collect();
-        let bounds: Vec<String> = self
-            .catalog
-            .tables()
-            .filter(|t| t.parents.contains(&table.oid))
-            .filter_map(|t| t.partition_bound.as_deref())
-            .flat_map(values::literals)
+        if parent.oid != table.oid && named.len() == key.columns.len() && !is_others {
+            let parents = Wish::with(Variant::Parent, named);
+            if Box::pin(self.insert(parent, &parents, depth + 1)).await?.is_ok() {
+                return Ok(true);
+            }
+        }
+        let is_fixed = key.columns.iter().any(|c| wish.fixed.contains_key(c));
+        let nullable: Vec<&String> = key
+            .columns
+            .iter()
+            .filter(|c| table.column(c).is_some_and(|c| !c.not_null) && row.get(*c).is_some_and(Option::is_some))
+            .filter(|c| !wish.fixed.contains_key(*c))
             .collect();
-        let n = universe.next() as usize;
+        if is_fixed && nullable.is_empty() {
+            return Ok(false);
+        }
         let mut changed = false;
-        for column in columns {
-            if let Some(value) = bounds.get(n % bounds.len().max(1)) {
-                changed |= row.insert(column.name.clone(), Some(value.clone())) != Some(Some(value.clone()));
+        if let Ok(pairs) = Box::pin(self.parent(table, at, wish, row, depth, false)).await? {
+            for (column, value) in pairs {
+                if value.is_some() && !wish.fixed.contains_key(&column) {
+                    changed |= row.insert(column, value.clone()) != Some(value);
+                }
+            }
+        }
+        if !changed {
+            for column in nullable {
+                changed |= row.insert(column.clone(), None) != Some(None);
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Offers a trigger another of the values that something distinguishes; what it takes is kept for the next row.
+    fn vary(&mut self, table: &'g Relation, wish: &Wish, row: &mut Values, attempt: &mut Attempt) -> bool {
+        if attempt.varied >= MAX_VARIED || !wish.is_base() {
+            return false;
+        }
+        let classes = self.grower.classes;
+        let mut options: Vec<(String, String)> = Vec::new();
+        for column in table
+            .columns
+            .iter()
+            .filter(|c| self.is_free(table, &c.name) && !wish.fixed.contains_key(&c.name))
+        {
+            let known = column.labels.iter().chain(classes.literals(table.oid, &column.name));
+            let used = row.get(&column.name).cloned().flatten();
+            for value in known.take(4) {
+                if used.as_deref() != Some(value) {
+                    options.push((column.name.clone(), value.clone()));
+                }
+            }
+        }
+        let Some((column, value)) = options.get(attempt.varied).cloned() else {
+            return false;
+        };
+        attempt.varied += 1;
+        row.insert(column, Some(value));
+        true
+    }
+
+    /// Leaves out what may be left out, once.
+    fn drop_optional(&mut self, table: &'g Relation, wish: &Wish, row: &mut Values, attempt: &mut Attempt) -> bool {
+        if attempt.dropped {
+            return false;
+        }
+        attempt.dropped = true;
+        let mut changed = false;
+        for column in table
+            .columns
+            .iter()
+            .filter(|c| !c.not_null && !wish.fixed.contains_key(&c.name))
+        {
+            if self.grower.classes.class(table.oid, &column.name).is_none()
+                && row.get(&column.name).is_some_and(Option::is_some)
+            {
+                row.insert(column.name.clone(), None);
+                changed = true;
             }
         }
         changed
     }
 }
 
-/// A cast that yields NULL where the text is no value of the type, so that one bad candidate does not end the search.
-const CAST_HELPER: &str = "CREATE FUNCTION pg_temp.tp_cast(value text, type anyelement) RETURNS anyelement LANGUAGE plpgsql AS \
-$tp$ BEGIN IF value IS NULL THEN RETURN NULL; END IF; EXECUTE pg_catalog.format('SELECT %L::%s', value, pg_catalog.pg_typeof(type)) INTO type; RETURN type; \
-EXCEPTION WHEN OTHERS THEN RETURN NULL; END $tp$";
-
-/// Whether an error says that a trigger or default wants to know who asks.
-pub(super) fn asks_for_identity(error: &DbError) -> bool {
-    // undefined_object: the setting was never set; raise_exception: what a trigger says; invalid_text_representation: ''
-    matches!(error.code.as_str(), "42704" | "P0001" | "42501")
-        || (error.code == "22P02" && error.message.ends_with("\"\""))
+fn mentions_word(text: &str, word: &str) -> bool {
+    text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+        .any(|w| w == word)
 }

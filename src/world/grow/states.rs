@@ -1,81 +1,30 @@
 //! States that rows are grown in: what policies, views, checks and functions tell apart, and relationships that have ended.
 
-use super::super::classes::{Class, Classes};
-use super::super::keys::Keys;
-use super::super::values;
-use super::{Grower, Universe, Values};
-use crate::model::Relation;
+use super::{Growth, Values, Variant, Wish};
+use crate::model::{Column, Relation};
+use crate::world::classes::{Class, Classes};
+use crate::world::keys::Keys;
 
 /// Most rows in distinguished states per table.
 const MAX_STATES: usize = 12;
+/// Most partitions that get a row of their own.
+const MAX_PARTITIONS: usize = 24;
 
-impl Grower<'_> {
-    /// States that a row of this table can be in and that something distinguishes.
-    pub(super) fn states(&self, table: &Relation, universe: &Universe) -> Vec<(String, Option<String>)> {
-        let Some(base) = universe.base(table.oid) else {
+impl<'g> Growth<'g, '_> {
+    /// Rows of this table in states that something distinguishes, and in each of its partitions.
+    pub(super) fn states(&mut self, table: &'g Relation) -> Vec<Wish> {
+        let Some(base) = self.universe.base(table.oid).map(|r| r.values.clone()) else {
             return Vec::new();
         };
         let mut states: Vec<(String, Option<String>)> = Vec::new();
-        let is_common = self.common.is_none();
         for column in table.columns.iter().filter(|c| c.is_insertable()) {
-            let mut wanted: Vec<Option<String>> = Vec::new();
-            match self.classes.class(table.oid, &column.name) {
-                Some((Class::Tenant, form)) => {
-                    if is_common {
-                        wanted.extend(self.classes.literals(table.oid, &column.name).iter().cloned().map(Some));
-                    } else if !column.not_null {
-                        wanted.push(None);
-                    }
-                    wanted.extend(form.others(&universe.keys.tenant, column).into_iter().map(Some));
-                }
-                Some((Class::User | Class::Email, _)) => {
-                    if !column.not_null && !is_common {
-                        wanted.push(None);
-                    }
-                }
-                None => {
-                    // A place in JSON may hold anything: also what no cast takes.
-                    for (path, _) in self.classes.json_places(table.oid, &column.name).take(2) {
-                        let [key] = path else { continue };
-                        wanted.push(Some(
-                            serde_json::json!({ key: format!("{}-text", universe.keys.canary) }).to_string(),
-                        ));
-                        wanted.push(Some("{}".to_owned()));
-                    }
-                    if column.category == "B" {
-                        wanted.extend([Some("true".to_owned()), Some("false".to_owned())]);
-                    }
-                    wanted.extend(column.labels.iter().take(5).cloned().map(Some));
-                    wanted.extend(
-                        self.classes
-                            .literals(table.oid, &column.name)
-                            .iter()
-                            .take(6)
-                            .cloned()
-                            .map(Some),
-                    );
-                    if self.classes.is_null_tested(table.oid, &column.name) {
-                        if !column.not_null {
-                            wanted.push(None);
-                        }
-                        let n = universe.counter + 500;
-                        wanted.extend(values::generate(column, &universe.keys, n).map(Some));
-                    }
-                    if self.classes.is_compared_with_now(table.oid, &column.name) {
-                        wanted.extend([
-                            Some("2001-01-01 00:00:00+00".to_owned()),
-                            Some("2999-01-01 00:00:00+00".to_owned()),
-                        ]);
-                    }
-                }
-            }
-            for value in wanted {
+            for value in self.distinguished(table, column) {
                 let same = |v: &Option<String>| {
                     *v == value
                         || (column.category == "B"
                             && v.as_deref().map(|v| &v[..1]) == value.as_deref().map(|v| &v[..1]))
                 };
-                if base.values.get(&column.name).is_some_and(same) {
+                if base.get(&column.name).is_some_and(same) {
                     continue;
                 }
                 let state = (column.name.clone(), value);
@@ -85,7 +34,114 @@ impl Grower<'_> {
             }
         }
         states.truncate(MAX_STATES);
-        states
+        let mut wishes: Vec<Wish> = states
+            .into_iter()
+            .map(|(column, value)| {
+                let fixed = Values::from([(column.clone(), value.clone())]);
+                Wish::with(Variant::State { column, value }, fixed)
+            })
+            .collect();
+        wishes.extend(self.of_partitions(table));
+        wishes
+    }
+
+    /// A row for each partition but the one that the base row is in.
+    fn of_partitions(&self, table: &Relation) -> Vec<Wish> {
+        let leaves = self.leaves(table.oid);
+        let Some(key) = table.partition_key.as_deref().filter(|_| leaves.len() > 1) else {
+            return Vec::new();
+        };
+        let Some(column) = table.columns.iter().find(|c| key.contains(c.name.as_str())) else {
+            return Vec::new();
+        };
+        let wish = |partition: u32| Wish {
+            partition: Some(partition),
+            ..Wish::of(Variant::State {
+                column: column.name.clone(),
+                value: None,
+            })
+        };
+        // A key that is the tenant's decides itself where a row goes.
+        if key.starts_with("LIST") && self.grower.classes.class(table.oid, &column.name).is_some() {
+            return Vec::new();
+        }
+        leaves.into_iter().take(MAX_PARTITIONS).map(wish).collect()
+    }
+
+    /// Rows that would fit into each partition: what a request that names the partition could insert.
+    pub(super) fn partition_candidates(&self, table: &Relation) -> Vec<Wish> {
+        let candidate = |wish: Wish| Wish {
+            variant: Variant::Candidate,
+            ..wish
+        };
+        self.of_partitions(table).into_iter().map(candidate).collect()
+    }
+
+    /// Values of a column that a policy, view, check or function tells apart.
+    fn distinguished(&self, table: &Relation, column: &Column) -> Vec<Option<String>> {
+        let classes = self.grower.classes;
+        let keys = &self.universe.keys;
+        let is_common = self.grower.common.is_none();
+        let mut wanted: Vec<Option<String>> = Vec::new();
+        match classes.class(table.oid, &column.name) {
+            Some((Class::Tenant, form)) => {
+                if is_common {
+                    wanted.extend(classes.literals(table.oid, &column.name).iter().cloned().map(Some));
+                } else if !column.not_null {
+                    wanted.push(None);
+                }
+                wanted.extend(form.others(&keys.tenant, column).into_iter().map(Some));
+            }
+            Some((Class::User | Class::Email, _)) => {
+                if !column.not_null && !is_common {
+                    wanted.push(None);
+                }
+            }
+            None => {
+                // A place in JSON may hold anything: also what no cast takes.
+                for (path, _) in classes.json_places(table.oid, &column.name).take(2) {
+                    let [key] = path else { continue };
+                    wanted.push(Some(
+                        serde_json::json!({ key: format!("{}-text", keys.canary) }).to_string(),
+                    ));
+                    wanted.push(Some("{}".to_owned()));
+                }
+                if column.category == "B" {
+                    wanted.extend([Some("true".to_owned()), Some("false".to_owned())]);
+                }
+                wanted.extend(column.labels.iter().take(5).cloned().map(Some));
+                wanted.extend(
+                    classes
+                        .literals(table.oid, &column.name)
+                        .iter()
+                        .take(6)
+                        .cloned()
+                        .map(Some),
+                );
+                // What columns that refer to this one are compared with: a lookup table has to have it.
+                if self.unowned.contains(&table.oid) {
+                    let referring = self.referring.get(&(table.oid, column.name.clone()));
+                    for (oid, name) in referring.into_iter().flatten() {
+                        wanted.extend(classes.literals(*oid, name).iter().take(6).cloned().map(Some));
+                    }
+                }
+                if classes.is_null_tested(table.oid, &column.name) {
+                    if !column.not_null {
+                        wanted.push(None);
+                    }
+                    let n = self.universe.counter + 500;
+                    let types = &self.grower.catalog.types;
+                    wanted.extend(crate::world::values::generate_among(types, column, keys, n).map(Some));
+                }
+                if classes.is_compared_with_now(table.oid, &column.name) && column.category == "D" {
+                    wanted.extend([
+                        Some("2001-01-01 00:00:00+00".to_owned()),
+                        Some("2999-01-01 00:00:00+00".to_owned()),
+                    ]);
+                }
+            }
+        }
+        wanted
     }
 }
 
