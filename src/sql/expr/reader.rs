@@ -115,7 +115,6 @@ impl<'r> Reader<'r> {
                     self.compare(&self.values(&inner), op, &[Operand::other("NULL")], positive);
                 }
             }
-            SyntaxKind::CASE_EXPR => self.case(node, positive),
             SyntaxKind::CALL_EXPR => self.call(node, positive),
             SyntaxKind::INSERT => self.insertion(node),
             SyntaxKind::SET_SINGLE_COLUMN => self.setting_column(node),
@@ -266,27 +265,6 @@ impl<'r> Reader<'r> {
                     self.facts.comparisons.push(comparison);
                 }
             }
-        }
-    }
-
-    /// `CASE x WHEN 'a'` compares x with 'a'.
-    fn case(&mut self, node: &SyntaxNode, positive: bool) {
-        let Some(subject) = node
-            .children()
-            .next()
-            .filter(|n| !matches!(n.kind(), SyntaxKind::WHEN_CLAUSE_LIST | SyntaxKind::ELSE_CLAUSE))
-        else {
-            return;
-        };
-        let subject = self.values(&subject);
-        let arms: Vec<SyntaxNode> = node
-            .children()
-            .filter(|n| n.kind() == SyntaxKind::WHEN_CLAUSE_LIST)
-            .flat_map(|list| list.children())
-            .filter_map(|arm| arm.children().next())
-            .collect();
-        for arm in arms {
-            self.compare(&subject, "=", &self.values(&arm), positive);
         }
     }
 
