@@ -46,6 +46,12 @@ pub struct Guess {
     pub subject: Option<String>,
 }
 
+impl fmt::Display for Guess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.certainty, self.what, self.reason)
+    }
+}
+
 /// A setting that nothing reads: it stands for what the application knows and the database does not ask for.
 const UNASKED: &str = "tenantproof.unasked";
 

@@ -277,17 +277,6 @@ impl Run<'_> {
             })
             .filter_map(|r| Some(r.name.strip_prefix(before)?.strip_suffix(after)?.to_owned()))
             .collect();
-        // Where two or more hold privileges, the others are no tenants'.
-        let holds = |name: &String| {
-            let role = format!("{before}{name}{after}");
-            self.catalog
-                .relations
-                .iter()
-                .any(|r| r.grants.iter().any(|g| g.grantee == role))
-        };
-        if names.iter().filter(|n| holds(n)).count() > 1 {
-            names.retain(holds);
-        }
         names.sort();
         match names.as_slice() {
             [a, b, ..] => Ok(vec![(a.clone(), b.clone()), (b.clone(), a.clone())]),

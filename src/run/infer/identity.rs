@@ -264,7 +264,6 @@ impl<'c> Reading<'c> {
             .collect();
         places.retain(|p| p.name.strip_prefix(OLD_CLAIM).is_none_or(|c| !claims.contains(c)));
         places.retain(Place::says_who);
-        // `sub` is the tenant only where nothing else is.
         Asked {
             places,
             role_columns: self.role_columns,
@@ -285,8 +284,11 @@ impl Place {
         self.is_told_by_columns = self.scores.best().is_some();
         let mut scores = self.scores;
         scores.add(&own);
+        scores.add(&own);
         let word = self.word().to_lowercase();
-        self.meaning = if self.columns.is_empty() && (word == "role" || self.literals.iter().any(|l| roles.contains(l))) {
+        let is_top = self.path.len() <= 1;
+        let names_roles = self.literals.iter().any(|l| roles.contains(l));
+        self.meaning = if self.columns.is_empty() && is_top && (word == "role" || names_roles) {
             Meaning::Role
         } else if self.columns.is_empty() && (words::is_switch(&word) || !self.literals.is_empty() && own.best().is_none()) {
             Meaning::Switch

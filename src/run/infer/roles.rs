@@ -105,6 +105,13 @@ pub(super) fn request_roles(
             Box::new(|r, _| !reachable.is_empty() && !reachable.contains(r.name.as_str()) && !r.login),
         ),
         (
+            "may only call functions, and no policy names it",
+            Box::new(|r, others_ask| {
+                let s = of(r);
+                others_ask && s.relations + s.asking + s.open == 0 && s.functions > 0 && !is_anonymous(&r.name)
+            }),
+        ),
+        (
             "has the name of a server-side role",
             Box::new(|r, _| of(r).asking == 0 && is_server_name(&r.name)),
         ),

@@ -52,7 +52,7 @@ const TENANT: &[&str] = &[
 
 /// Words for a person.
 const USER: &[&str] = &[
-    "user", "uid", "sub", "person", "people", "profile", "employee", "actor", "author", "owner", "creator", "created",
+    "user", "uid", "sub", "person", "people", "profile", "employee", "actor", "author", "creator", "created",
     "assignee", "login", "principal", "viewer", "subject", "me", "member", "reviewer", "recipient", "sender", "uploader",
     "updated", "invited", "worker",
 ];
@@ -107,7 +107,7 @@ pub(super) fn is_switch(word: &str) -> bool {
     [
         "is_", "bypass", "admin", "superuser", "enabled", "disable", "skip", "debug", "exp", "aal", "amr", "mode", "level",
         "plan", "locale", "lang", "timezone", "operation", "method", "path", "reason", "request_id", "trace", "ip",
-        "user_agent", "agent",
+        "user_agent", "agent", "role",
     ]
     .iter()
     .any(|w| word.starts_with(w) || word.contains(&format!("_{w}")))

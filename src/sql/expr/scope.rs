@@ -173,18 +173,31 @@ pub(super) fn full_name(schema: &str, name: &str) -> String {
     format!("{schema}.{name}")
 }
 
-/// Targets of the first SELECT in a query; those of a UNION's other arms are in the same order.
+/// Targets of the first SELECT in a query, or of the RETURNING of a statement that writes; those of a UNION's other arms
+/// are in the same order.
 pub(super) fn targets(query: &SyntaxNode) -> Vec<SyntaxNode> {
-    query
-        .descendants()
-        .filter(|n| n.kind() == SyntaxKind::TARGET_LIST)
-        // The WITH clause comes first and is no part of it.
-        .find(|n| {
-            n.ancestors()
-                .take_while(|a| a != query)
-                .all(|a| a.kind() != SyntaxKind::WITH_TABLE)
-        })
-        .map(|list| list.children().filter(|n| n.kind() == SyntaxKind::TARGET).collect())
+    let writes = |n: &SyntaxNode| {
+        matches!(
+            n.kind(),
+            SyntaxKind::INSERT | SyntaxKind::UPDATE | SyntaxKind::DELETE | SyntaxKind::MERGE
+        )
+    };
+    let list = match query.children().chain([query.clone()]).find(writes) {
+        Some(statement) => statement
+            .children()
+            .find(|n| n.kind() == SyntaxKind::RETURNING_CLAUSE)
+            .and_then(|r| r.children().find(|n| n.kind() == SyntaxKind::TARGET_LIST)),
+        None => query
+            .descendants()
+            .filter(|n| n.kind() == SyntaxKind::TARGET_LIST)
+            // The WITH clause comes first and is no part of it.
+            .find(|n| {
+                n.ancestors()
+                    .take_while(|a| a != query)
+                    .all(|a| a.kind() != SyntaxKind::WITH_TABLE)
+            }),
+    };
+    list.map(|list| list.children().filter(|n| n.kind() == SyntaxKind::TARGET).collect())
         .unwrap_or_default()
 }
 

@@ -1,6 +1,8 @@
 //! Reading what columns mean from the text of policies, views, checks and functions, from keys and from names.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod membership;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Class, Classes, ColumnKey, Form, Source, is_named};
 use crate::model::{Catalog, Column, Relation, Session, Tenancy};
@@ -71,7 +73,7 @@ impl<'a> Inference<'a> {
         self.find_authorities();
         self.spread_classes();
         self.read_setting_names();
-        self.adopt_membership_columns();
+        self.adopt_memberships();
         self.spread_names();
         self.spread_classes();
         self.inherit();
@@ -333,53 +335,6 @@ impl<'a> Inference<'a> {
                         .classes
                         .entry((table.oid, word.to_owned()))
                         .or_insert((class, Form::Whole));
-                }
-            }
-        }
-    }
-
-    /// A tenant that is reached through memberships only: the other column of a table that holds the user, where other
-    /// tables have a column of that name.
-    fn adopt_membership_columns(&mut self) {
-        if self.found.classes.values().any(|(class, _)| *class == Class::Tenant) {
-            return;
-        }
-        let stem = |name: &str| {
-            name.trim_end_matches("_id")
-                .trim_end_matches("_key")
-                .trim_end_matches("_slug")
-                .to_owned()
-        };
-        let mut stems: BTreeSet<(String, String)> = BTreeSet::new();
-        for table in self.catalog.tables() {
-            let user = self.found.columns_of(table, Class::User);
-            if user.is_empty() {
-                continue;
-            }
-            for column in table
-                .columns
-                .iter()
-                .filter(|c| !user.contains(&c.name) && !is_plain_word(&c.name))
-            {
-                let elsewhere = self.catalog.tables().filter(|t| t.oid != table.oid).any(|t| {
-                    t.columns
-                        .iter()
-                        .any(|c| stem(&c.name) == stem(&column.name) && c.base_type == column.base_type)
-                });
-                if elsewhere
-                    && table
-                        .keys
-                        .iter()
-                        .any(|k| k.columns.contains(&column.name) || user.len() == 1)
-                {
-                    stems.insert((stem(&column.name), column.base_type.clone()));
-                }
-            }
-        }
-        for table in self.catalog.tables() {
-            for column in &table.columns {
-                if stems.contains(&(stem(&column.name), column.base_type.clone())) {
-                    self.classify((table.oid, column.name.clone()), Class::Tenant, Form::Whole);
                 }
             }
         }
