@@ -15,6 +15,8 @@ mod embedded;
 mod floors;
 #[path = "suite/house.rs"]
 mod house;
+#[path = "support/leak_table.rs"]
+mod leak_table;
 #[path = "suite/leaks.rs"]
 mod leaks;
 #[path = "support/leaks.rs"]
@@ -29,3 +31,5 @@ mod snapshots;
 mod traces;
 #[path = "suite/verify.rs"]
 mod verify;
+#[path = "suite/zero_config.rs"]
+mod zero_config;

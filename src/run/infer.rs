@@ -107,7 +107,10 @@ fn session(name: &str, role: &str, settings: BTreeMap<String, String>) -> Sessio
 /// Policies ask for the role itself: each tenant has one, or all share one.
 fn by_role(catalog: &Catalog, roles: &[String], asked: &Asked, guesses: &mut Vec<Guess>) -> Vec<Session> {
     let columns: Vec<&str> = asked.role_columns.iter().map(String::as_str).take(3).collect();
-    let compared = format!("{} is compared with current_user, and no setting is read", columns.join(", "));
+    let compared = format!(
+        "{} is compared with current_user, and no setting is read",
+        columns.join(", ")
+    );
     if roles.len() > 1 {
         guesses.push(Guess {
             what: "a role a tenant".to_owned(),

@@ -290,7 +290,9 @@ impl Place {
         let names_roles = self.literals.iter().any(|l| roles.contains(l));
         self.meaning = if self.columns.is_empty() && is_top && (word == "role" || names_roles) {
             Meaning::Role
-        } else if self.columns.is_empty() && (words::is_switch(&word) || !self.literals.is_empty() && own.best().is_none()) {
+        } else if self.columns.is_empty()
+            && (words::is_switch(&word) || !self.literals.is_empty() && own.best().is_none())
+        {
             Meaning::Switch
         } else {
             scores.best().or(own.best()).unwrap_or(Meaning::Tenant)

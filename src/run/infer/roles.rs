@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Certainty, Guess, is_anonymous};
-use crate::model::catalog::Policy;
-use crate::model::{Catalog, Role};
+use crate::model::catalog::{Policy, PolicyMode};
+use crate::model::{Catalog, Relation, Role};
 use crate::sql::expr::{Library, OperandKind};
 
 /// What the catalog says of one role.
@@ -20,6 +20,8 @@ struct Standing {
     asking: usize,
     /// Policies that name it and do not ask.
     open: usize,
+    /// Policies that show it all rows of a table where others are asked.
+    wide: usize,
     /// Functions granted to it by name.
     functions: usize,
     /// SECURITY DEFINER functions that it owns.
@@ -112,8 +114,8 @@ pub(super) fn request_roles(
             }),
         ),
         (
-            "has the name of a server-side role",
-            Box::new(|r, _| of(r).asking == 0 && is_server_name(&r.name)),
+            "has the name of a server-side role, and sees more than what policies ask of others",
+            Box::new(|r, _| (of(r).asking == 0 || of(r).wide > 0) && is_server_name(&r.name)),
         ),
     ];
     for (reason, test) in &server_side {
@@ -145,7 +147,10 @@ pub(super) fn request_roles(
 fn explain(role: &Role, standing: &Standing, is_reached: bool) -> Guess {
     let mut reasons = Vec::new();
     if standing.asking > 0 {
-        reasons.push(format!("{} policies that ask who the session is name it", standing.asking));
+        reasons.push(format!(
+            "{} policies that ask who the session is name it",
+            standing.asking
+        ));
     }
     if standing.relations > 0 {
         reasons.push(format!("it holds privileges on {} relations", standing.relations));
@@ -226,7 +231,9 @@ fn gateways<'c>(catalog: &'c Catalog, standings: &BTreeMap<&str, Standing>) -> B
             !r.superuser
                 && !r.bypasses_row_security
                 && !inherits
-                && standings.get(r.name.as_str()).is_none_or(|s| s.relations == 0 && s.asking == 0)
+                && standings
+                    .get(r.name.as_str())
+                    .is_none_or(|s| s.relations == 0 && s.asking == 0)
                 && r.member_of.iter().any(|g| named(g))
         })
         .map(|r| r.name.as_str())
@@ -244,15 +251,20 @@ fn standings<'c>(catalog: &'c Catalog, library: &Library<'_>) -> BTreeMap<&'c st
             standing.relations += 1;
             standing.foreign += usize::from(relation.owner != grant.grantee);
         }
+        let is_asked = |policy: &Policy| {
+            [policy.using.as_deref(), policy.check.as_deref()]
+                .into_iter()
+                .flatten()
+                .any(|t| asks(library, t, relation))
+        };
+        let asked: Vec<&Policy> = relation.policies.iter().filter(|p| is_asked(p)).collect();
         for policy in &relation.policies {
             let texts: Vec<&str> = [policy.using.as_deref(), policy.check.as_deref()]
                 .into_iter()
                 .flatten()
                 .collect();
-            let asks = texts.iter().any(|t| {
-                let facts = library.of_expression(t, Some(relation));
-                !facts.settings.is_empty() || !facts.relations.is_empty() || asks_for_role(t)
-            });
+            let asks = texts.iter().any(|t| asks(library, t, relation));
+            let is_wide = policy.mode == PolicyMode::Permissive && policy.using.as_deref() == Some("true");
             for role in &policy.roles {
                 let standing = all.entry(role).or_default();
                 if asks {
@@ -260,6 +272,8 @@ fn standings<'c>(catalog: &'c Catalog, library: &Library<'_>) -> BTreeMap<&'c st
                     standing.foreign += usize::from(relation.owner != *role);
                 } else {
                     standing.open += 1;
+                    let others_asked = asked.iter().any(|p| !p.roles.contains(role));
+                    standing.wide += usize::from(is_wide && others_asked);
                 }
             }
             for role in privileged(policy, &catalog.roles, library) {
@@ -284,7 +298,13 @@ fn standings<'c>(catalog: &'c Catalog, library: &Library<'_>) -> BTreeMap<&'c st
     all
 }
 
-pub(super) fn asks_for_role(text: &str) -> bool {
+/// Whether a condition asks who the session is.
+fn asks(library: &Library<'_>, text: &str, relation: &Relation) -> bool {
+    let facts = library.of_expression(text, Some(relation));
+    !facts.settings.is_empty() || !facts.relations.is_empty() || asks_for_role(text)
+}
+
+fn asks_for_role(text: &str) -> bool {
     let text = text.to_uppercase();
     ["CURRENT_USER", "SESSION_USER", "CURRENT_ROLE"]
         .iter()
@@ -391,7 +411,12 @@ mod tests {
     fn arms_of_an_or_are_told_apart() {
         assert_eq!(
             arms("((a = 1) OR (pg_has_role(CURRENT_USER, 'x'::name, 'MEMBER'::text) OR (b OR c)))"),
-            ["a = 1", "pg_has_role(CURRENT_USER, 'x'::name, 'MEMBER'::text)", "b", "c"]
+            [
+                "a = 1",
+                "pg_has_role(CURRENT_USER, 'x'::name, 'MEMBER'::text)",
+                "b",
+                "c"
+            ]
         );
         assert_eq!(arms("(a) AND (b)"), ["(a) AND (b)"]);
     }

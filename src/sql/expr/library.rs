@@ -170,7 +170,11 @@ fn bind(function: &Function, given: &[(Option<String>, Vec<Operand>)]) -> Env {
         let values = match by_name {
             Some((_, values)) => values.clone(),
             None if is_rest => rest(given.get(at..).unwrap_or_default()),
-            None => given.get(at).filter(|(n, _)| n.is_none()).map(|(_, v)| v.clone()).unwrap_or_default(),
+            None => given
+                .get(at)
+                .filter(|(n, _)| n.is_none())
+                .map(|(_, v)| v.clone())
+                .unwrap_or_default(),
         };
         let values = if values.is_empty() {
             vec![Operand::other("a parameter")]

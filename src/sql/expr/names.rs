@@ -217,7 +217,10 @@ pub(super) fn operator(node: &SyntaxNode) -> String {
         .join(" ")
         .to_uppercase();
     // `OPERATOR(pg_catalog.=)` is what the server prints for an operator off the search path.
-    match op.strip_prefix("OPERATOR").map(|rest| rest.trim().trim_matches(['(', ')'])) {
+    match op
+        .strip_prefix("OPERATOR")
+        .map(|rest| rest.trim().trim_matches(['(', ')']))
+    {
         Some(inner) => inner.rsplit('.').next().unwrap_or(inner).trim().to_owned(),
         None => op,
     }

@@ -64,7 +64,11 @@ fn read_statement(statement: &str, pieces: &mut Vec<Piece>) {
                         pieces.push(Piece::Value(condition.to_owned()));
                     }
                     let is_case = after[at..].to_uppercase().starts_with("WHEN");
-                    rest = if is_case { after[at..].trim() } else { after[at + len..].trim() };
+                    rest = if is_case {
+                        after[at..].trim()
+                    } else {
+                        after[at + len..].trim()
+                    };
                 }
                 None => return,
             },
@@ -142,7 +146,10 @@ fn assignment(text: &str) -> Option<Piece> {
             Some(at) => (&text[..at], &text[at + 7..]),
             None => {
                 let (target, value) = text.split_once('=')?;
-                if matches!(first_word(target).0.to_uppercase().as_str(), "RAISE" | "GET" | "OPEN" | "FETCH") {
+                if matches!(
+                    first_word(target).0.to_uppercase().as_str(),
+                    "RAISE" | "GET" | "OPEN" | "FETCH"
+                ) {
                     return None;
                 }
                 (target, value)

@@ -8,7 +8,8 @@ use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::library::{Instance, Library};
 use super::names::{
-    arguments, call_name, chain, has_token, identifiers, is_arithmetic, is_operator, is_wrapper, literal, operator, sides,
+    arguments, call_name, chain, has_token, identifiers, is_arithmetic, is_operator, is_wrapper, literal, operator,
+    sides,
 };
 use super::scope::targets;
 use super::{ColumnRef, Comparison, Facts, Named, Operand, OperandKind};
@@ -273,6 +274,12 @@ impl<'r> Reader<'r> {
         let identities: Vec<Operand> = values
             .iter()
             .filter(|v| matches!(v.kind, OperandKind::Setting(_) | OperandKind::CurrentUser))
+            // A text made of an identity is no identity.
+            .filter(|v| {
+                v.wrapped_in
+                    .iter()
+                    .all(|w| matches!(w.as_str(), "coalesce" | "nullif" | "array"))
+            })
             .cloned()
             .collect();
         self.compare(column, ":=", &identities, true);
@@ -297,7 +304,9 @@ impl<'r> Reader<'r> {
                 _ => Vec::new(),
             })
             .collect();
-        let Some(relation) = self.first_relation(node) else { return };
+        let Some(relation) = self.first_relation(node) else {
+            return;
+        };
         for row in rows {
             for (name, value) in columns.iter().zip(row) {
                 let column = column_of(&relation, name);
@@ -365,7 +374,9 @@ impl<'r> Reader<'r> {
                         text.push(c);
                         continue;
                     }
-                    let Some(kind) = chars.find(|c| c.is_alphabetic() || *c == '%') else { break };
+                    let Some(kind) = chars.find(|c| c.is_alphabetic() || *c == '%') else {
+                        break;
+                    };
                     if kind == '%' {
                         text.push('%');
                         continue;

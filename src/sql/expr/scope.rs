@@ -95,7 +95,15 @@ impl Reader<'_> {
                 if !written.contains('.')
                     && let Some((query, columns)) = with_query(node, written)
                 {
-                    return self.target_of(&query, name, if item.columns.is_empty() { &columns } else { &item.columns });
+                    return self.target_of(
+                        &query,
+                        name,
+                        if item.columns.is_empty() {
+                            &columns
+                        } else {
+                            &item.columns
+                        },
+                    );
                 }
                 let known = self.library.and_then(|l| l.relation(written, &self.env.schemas));
                 if must_have && known.is_none_or(|r| r.column(name).is_none()) {
@@ -159,10 +167,12 @@ impl Reader<'_> {
     pub(super) fn first_relation(&self, query: &SyntaxNode) -> Option<String> {
         let scope = query.descendants().find(|n| is_scope(n.kind()))?;
         items_of(&scope).into_iter().find_map(|item| match item.origin {
-            Origin::Relation(written) => Some(match self.library.and_then(|l| l.relation(&written, &self.env.schemas)) {
-                Some(known) => full_name(&known.name.schema, &known.name.name),
-                None => written,
-            }),
+            Origin::Relation(written) => Some(
+                match self.library.and_then(|l| l.relation(&written, &self.env.schemas)) {
+                    Some(known) => full_name(&known.name.schema, &known.name.name),
+                    None => written,
+                },
+            ),
             _ => None,
         })
     }
@@ -293,7 +303,11 @@ fn item(node: &SyntaxNode, written: String, origin: Origin) -> Item {
         .iter()
         .flat_map(|a| a.children())
         .find(|n| n.kind() == SyntaxKind::COLUMN_LIST)
-        .map(|list| list.children().filter_map(|c| identifiers(&c).into_iter().next()).collect())
+        .map(|list| {
+            list.children()
+                .filter_map(|c| identifiers(&c).into_iter().next())
+                .collect()
+        })
         .unwrap_or_default();
     Item {
         alias: name.unwrap_or(own),
@@ -313,7 +327,11 @@ fn with_query(node: &SyntaxNode, name: &str) -> Option<(SyntaxNode, Vec<String>)
         let columns = table
             .children()
             .find(|n| n.kind() == SyntaxKind::COLUMN_LIST)
-            .map(|list| list.children().filter_map(|c| identifiers(&c).into_iter().next()).collect())
+            .map(|list| {
+                list.children()
+                    .filter_map(|c| identifiers(&c).into_iter().next())
+                    .collect()
+            })
             .unwrap_or_default();
         Some((table.children().last()?, columns))
     })

@@ -3,8 +3,8 @@
 use squawk_syntax::{SyntaxKind, SyntaxNode};
 
 use super::names::{
-    arguments, call_name, chain, identifiers, is_arithmetic, is_clock, is_current_user, is_json_step, is_wrapper, literal,
-    path_keys,
+    arguments, call_name, chain, identifiers, is_arithmetic, is_clock, is_current_user, is_json_step, is_wrapper,
+    literal, path_keys,
 };
 use super::reader::Reader;
 use super::scope::targets;
@@ -57,20 +57,27 @@ impl Reader<'_> {
     fn sources(&self, node: &SyntaxNode) -> Vec<Operand> {
         match node.kind() {
             SyntaxKind::CAST_EXPR => {
-                let Some(inner) = node.children().next() else { return Vec::new() };
+                let Some(inner) = node.children().next() else {
+                    return Vec::new();
+                };
                 let mut found = self.values(&inner);
                 let cast = node.children().last().map(|t| t.text().to_string().to_lowercase());
                 for operand in &mut found {
                     if let OperandKind::Setting(read) = &mut operand.kind
                         && read.cast.is_none()
                     {
-                        read.cast = cast.clone().filter(|t| !matches!(t.as_str(), "text" | "json" | "jsonb"));
+                        read.cast = cast
+                            .clone()
+                            .filter(|t| !matches!(t.as_str(), "text" | "json" | "jsonb"));
                     }
                 }
                 found
             }
             SyntaxKind::PAREN_EXPR | SyntaxKind::COLLATE | SyntaxKind::PAREN_SELECT | SyntaxKind::PAREN_FROM_ITEM => {
-                node.children().next().map(|inner| self.values(&inner)).unwrap_or_default()
+                node.children()
+                    .next()
+                    .map(|inner| self.values(&inner))
+                    .unwrap_or_default()
             }
             SyntaxKind::SELECT | SyntaxKind::SELECT_INTO => {
                 let target = targets(node).into_iter().next();
@@ -148,8 +155,13 @@ impl Reader<'_> {
     fn named(&self, node: &SyntaxNode) -> Vec<Operand> {
         let first = node.children().next();
         // A field of a row that an expression gives: `(f(x)).a`.
-        if let Some(row) = first.filter(|n| node.kind() == SyntaxKind::FIELD_EXPR && n.kind() == SyntaxKind::PAREN_EXPR) {
-            let name = node.children().last().and_then(|n| identifiers(&n).pop()).unwrap_or_default();
+        if let Some(row) = first.filter(|n| node.kind() == SyntaxKind::FIELD_EXPR && n.kind() == SyntaxKind::PAREN_EXPR)
+        {
+            let name = node
+                .children()
+                .last()
+                .and_then(|n| identifiers(&n).pop())
+                .unwrap_or_default();
             let call = row.children().next().filter(|n| n.kind() == SyntaxKind::CALL_EXPR);
             let columns = call.map(|c| self.call_columns(&c)).unwrap_or_default();
             return columns
@@ -170,7 +182,9 @@ impl Reader<'_> {
     }
 
     fn computed(&self, node: &SyntaxNode) -> Vec<Operand> {
-        let Some((first, steps)) = chain(node) else { return Vec::new() };
+        let Some((first, steps)) = chain(node) else {
+            return Vec::new();
+        };
         if steps.iter().any(|(op, _)| !is_arithmetic(op)) {
             return Vec::new();
         }
@@ -271,7 +285,9 @@ impl Reader<'_> {
 
     /// `trim(x)`, `substring(x FROM 1)`: calls with a grammar of their own.
     fn special_call(&self, node: &SyntaxNode) -> Vec<Operand> {
-        let Some(inner) = node.children().next() else { return Vec::new() };
+        let Some(inner) = node.children().next() else {
+            return Vec::new();
+        };
         let kind = format!("{:?}", inner.kind());
         if !matches!(kind.as_str(), "TRIM_FN" | "SUBSTRING_FN" | "POSITION_FN" | "OVERLAY_FN") {
             return Vec::new();

@@ -181,7 +181,9 @@ impl<'a> Inference<'a> {
                     .or_insert_with(|| role.clone());
             } else if is_clock(other) {
                 self.found.with_now.insert(column);
-            } else if let Some(other) = self.column_of(other, relation)
+            } else if !is_partial(side)
+                && !is_partial(other)
+                && let Some(other) = self.column_of(other, relation)
                 && is_equality(&comparison.op)
                 && other != column
             {
@@ -478,9 +480,18 @@ fn is_plain_word(name: &str) -> bool {
 /// Words for those who run the platform rather than use it.
 fn is_staff_word(word: &str) -> bool {
     let word = word.to_lowercase();
-    ["platform", "super", "sysadmin", "system_admin", "staff", "support", "god", "root"]
-        .iter()
-        .any(|w| word.starts_with(w) || word.contains(&format!("_{w}")))
+    [
+        "platform",
+        "super",
+        "sysadmin",
+        "system_admin",
+        "staff",
+        "support",
+        "god",
+        "root",
+    ]
+    .iter()
+    .any(|w| word.starts_with(w) || word.contains(&format!("_{w}")))
 }
 
 fn is_equality(op: &str) -> bool {
@@ -489,10 +500,12 @@ fn is_equality(op: &str) -> bool {
 
 /// Whether only a part of the column is compared.
 fn is_partial(operand: &Operand) -> bool {
-    operand
-        .wrapped_in()
-        .iter()
-        .any(|w| !matches!(w.as_str(), "coalesce" | "nullif" | "cast" | "lower" | "upper"))
+    operand.wrapped_in().iter().any(|w| {
+        !matches!(
+            w.as_str(),
+            "coalesce" | "nullif" | "cast" | "lower" | "upper" | "array" | "unnest" | "array_agg" | "min" | "max"
+        )
+    })
 }
 
 fn is_clock(operand: &Operand) -> bool {

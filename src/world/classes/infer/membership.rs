@@ -87,7 +87,9 @@ impl Inference<'_> {
     fn adopt_names(&mut self, related: &[ColumnKey]) {
         let mut stems: BTreeMap<(String, String), usize> = BTreeMap::new();
         for (oid, name) in related {
-            let Some(table) = self.catalog.relation(*oid) else { continue };
+            let Some(table) = self.catalog.relation(*oid) else {
+                continue;
+            };
             let Some(column) = table.column(name) else { continue };
             let key = (stem(name), column.base_type.clone());
             let elsewhere = self
@@ -99,7 +101,9 @@ impl Inference<'_> {
                 stems.insert(key, elsewhere);
             }
         }
-        let Some((best, _)) = stems.into_iter().max_by_key(|(_, n)| *n) else { return };
+        let Some((best, _)) = stems.into_iter().max_by_key(|(_, n)| *n) else {
+            return;
+        };
         for table in self.catalog.tables() {
             for column in &table.columns {
                 if (stem(&column.name), column.base_type.clone()) == best {
