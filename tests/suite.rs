@@ -15,6 +15,8 @@ mod embedded;
 mod floors;
 #[path = "suite/house.rs"]
 mod house;
+#[path = "support/leak_table.rs"]
+mod leak_table;
 #[path = "suite/leaks.rs"]
 mod leaks;
 #[path = "support/leaks.rs"]
@@ -31,3 +33,5 @@ mod traces;
 mod verify;
 #[path = "suite/worlds.rs"]
 mod worlds;
+#[path = "suite/zero_config.rs"]
+mod zero_config;

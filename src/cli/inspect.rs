@@ -1,9 +1,12 @@
-//! `inspect`: what was found out, as a target file with the reasons.
+//! `inspect`: what was found out, as a target file with the reason of each guess and how sure it is.
+
+use std::fmt::Write as _;
 
 use super::options::TargetOptions;
 use super::{Exit, Failure, scratch};
 use crate::introspect;
-use crate::run::infer;
+use crate::model::{Catalog, Session, Tenancy};
+use crate::run::infer::{self, Guess};
 use crate::world::{Class, Classes};
 
 /// Arguments.
@@ -26,51 +29,147 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
             (file.session.clone(), Vec::new())
         };
         loaded.conn.close().await;
-        let classes = Classes::infer(&catalog, &sessions, &file.tenancy);
-        let mut text = format!(
-            "# {} relations, {} policies, {} functions\n",
-            catalog.relations.len(),
-            catalog.policy_count(),
-            catalog.functions.len()
-        );
-        for guess in &guesses {
-            text += &format!("# {}: {}\n", guess.what, guess.reason);
-        }
-        text += "\n# columns that hold a tenant or a user\n";
-        for table in catalog.tables().filter(|t| !t.is_partition) {
-            for (class, word) in [
-                (Class::Tenant, "tenant"),
-                (Class::User, "user"),
-                (Class::Email, "e-mail"),
-            ] {
-                let columns = classes.columns_of(table, class);
-                if !columns.is_empty() {
-                    text += &format!("#   {}: {word} in {}\n", table.name, columns.join(", "));
-                }
-            }
-        }
-        let mut tenancy = file.tenancy.clone();
-        if tenancy.root.is_none() {
-            tenancy.root = catalog
-                .tables()
-                .find(|t| classes.is_root(t.oid))
-                .map(|t| t.name.to_string());
-        }
-        #[derive(serde::Serialize)]
-        struct Shown<'a> {
-            tenancy: crate::model::Tenancy,
-            session: &'a [crate::model::Session],
-        }
-        let shown = toml::to_string(&Shown {
-            tenancy,
-            session: &sessions,
-        })
-        .map_err(Failure::not_run)?;
-        anstream::println!("{text}\n{shown}");
+        anstream::print!("{}", render(&catalog, &sessions, &guesses, &file.tenancy));
         if sessions.is_empty() {
             return Ok(Exit::Inconclusive);
         }
         Ok(Exit::Isolated)
     })
     .await
+}
+
+/// The target file. What is only told is in comments; what was left out of a target file is inferred again.
+fn render(catalog: &Catalog, sessions: &[Session], guesses: &[Guess], given: &Tenancy) -> String {
+    let classes = Classes::infer(catalog, sessions, given);
+    let mut text = format!(
+        "# {} relations, {} policies, {} functions\n",
+        catalog.relations.len(),
+        catalog.policy_count(),
+        catalog.functions.len()
+    );
+    if sessions.is_empty() {
+        text += "# no role was found that requests run as: grant a role what it needs, or name it in [[session]]\n";
+    }
+    for guess in guesses.iter().filter(|g| g.subject.is_none()) {
+        let _ = writeln!(text, "# {guess}");
+    }
+    text += &tenancy(catalog, &classes, given);
+    for (at, session) in sessions.iter().enumerate() {
+        text += "\n[[session]]\n";
+        let _ = writeln!(text, "name = {}", quoted(&session.name));
+        for guess in about(guesses, &session.role) {
+            let _ = writeln!(text, "# {guess}");
+        }
+        let _ = writeln!(text, "role = {}", quoted(&session.role));
+        let attacker = toml::Value::try_from(session.attacker).map_or_else(|_| quoted("api"), |v| v.to_string());
+        let _ = writeln!(text, "attacker = {attacker}");
+        if !session.setup.is_empty() {
+            let items: Vec<String> = session.setup.iter().map(|s| format!("  {},\n", quoted(s))).collect();
+            let _ = writeln!(text, "setup = [\n{}]", items.concat());
+        }
+        if !session.settings.is_empty() {
+            text += "\n[session.settings]\n";
+        }
+        for (name, value) in &session.settings {
+            // Told once: where the setting is met first.
+            if !sessions[..at].iter().any(|s| s.settings.contains_key(name)) {
+                for guess in about(guesses, name) {
+                    let _ = writeln!(text, "# {guess}");
+                }
+            }
+            let _ = writeln!(text, "{} = {}", quoted(name), quoted(value));
+        }
+    }
+    text
+}
+
+fn about<'g>(guesses: &'g [Guess], subject: &str) -> impl Iterator<Item = &'g Guess> {
+    guesses.iter().filter(move |g| g.subject.as_deref() == Some(subject))
+}
+
+fn tenancy(catalog: &Catalog, classes: &Classes, given: &Tenancy) -> String {
+    let mut text = String::from("\n[tenancy]\n");
+    let mut lines = 0;
+    for (class, word) in [
+        (Class::Tenant, "the tenant"),
+        (Class::User, "the user"),
+        (Class::Email, "the user's e-mail address"),
+    ] {
+        for table in catalog.tables().filter(|t| !t.is_partition) {
+            let columns = classes.columns_of(table, class);
+            if !columns.is_empty() {
+                let _ = writeln!(text, "# {} is held by {}.{}", word, table.name, columns.join(", "));
+                lines += 1;
+            }
+        }
+    }
+    if lines == 0 {
+        text += "# no column was found that holds a tenant or a user\n";
+    }
+    if !given.columns.is_empty() {
+        text += &list("columns", &given.columns);
+    }
+    match (&given.root, most_referred(catalog, classes, Class::Tenant)) {
+        (Some(root), _) => {
+            let _ = writeln!(text, "root = {}", quoted(root));
+        }
+        (None, Some((root, count))) => {
+            let _ = writeln!(
+                text,
+                "# {}: its key is the tenant, and {count} foreign keys refer to it",
+                if count > 0 { "likely" } else { "guess" }
+            );
+            let _ = writeln!(text, "root = {}", quoted(&root));
+        }
+        (None, None) => {}
+    }
+    match (&given.users, most_referred(catalog, classes, Class::User)) {
+        (Some(users), _) => {
+            let _ = writeln!(text, "users = {}", quoted(users));
+        }
+        (None, Some((users, count))) => {
+            let _ = writeln!(
+                text,
+                "# {}: its key is the user, and {count} foreign keys refer to it",
+                if count > 0 { "likely" } else { "guess" }
+            );
+            let _ = writeln!(text, "users = {}", quoted(&users));
+        }
+        (None, None) => {}
+    }
+    if !given.shared.is_empty() {
+        text += &list("shared", &given.shared);
+    }
+    text
+}
+
+fn list(name: &str, items: &[String]) -> String {
+    let items: Vec<String> = items.iter().map(|i| quoted(i)).collect();
+    format!("{name} = [{}]\n", items.join(", "))
+}
+
+/// The table whose key is of the class and that most foreign keys refer to, with their number.
+fn most_referred(catalog: &Catalog, classes: &Classes, class: Class) -> Option<(String, usize)> {
+    let is_keyed = |table: &crate::model::Relation| {
+        table.primary_key().is_some_and(|k| {
+            matches!(k.columns.as_slice(), [only] if classes.class(table.oid, only).is_some_and(|(c, _)| c == class))
+        })
+    };
+    catalog
+        .tables()
+        .filter(|t| !t.is_partition && is_keyed(t))
+        .map(|t| {
+            let refers = catalog
+                .tables()
+                .flat_map(|o| &o.foreign_keys)
+                .filter(|k| k.references == t.oid)
+                .count();
+            (t, refers)
+        })
+        .max_by_key(|(t, n)| (*n, std::cmp::Reverse(t.name.clone())))
+        .map(|(t, n)| (t.name.to_string(), n))
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
 }

@@ -1,10 +1,37 @@
-//! Who runs requests, and how they say who they are, where the target file leaves it open: roles from grants, settings and
-//! claims from the text of policies and functions. Each guess comes with its reason.
+//! Who runs requests, and how they say who they are, where the target file leaves it open: roles from grants and policies,
+//! settings and claims from what policies, views and functions compare columns with. Each guess comes with its reason.
+
+mod identity;
+mod roles;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use crate::model::{Attacker, Catalog, Role, Session};
-use crate::sql::expr::{self, SettingRead};
+use crate::model::{Attacker, Catalog, Session};
+use crate::sql::expr::Library;
+use identity::{Asked, CLAIMS, Meaning, Place, Shape};
+
+/// How sure a guess is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Certainty {
+    /// Only a name speaks for it, or nothing speaks against it.
+    Guess,
+    /// One thing in the schema says so.
+    Likely,
+    /// Several things in the schema say so.
+    Certain,
+}
+
+impl fmt::Display for Certainty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Guess => "guess",
+            Self::Likely => "likely",
+            Self::Certain => "certain",
+        })
+    }
+}
 
 /// A guess and why it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,238 +40,214 @@ pub struct Guess {
     pub what: String,
     /// Why.
     pub reason: String,
+    /// How sure it is.
+    pub certainty: Certainty,
+    /// What it is about: the role of a session, or the name of a setting.
+    pub subject: Option<String>,
 }
+
+impl fmt::Display for Guess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.certainty, self.what, self.reason)
+    }
+}
+
+/// A setting that nothing reads: it stands for what the application knows and the database does not ask for.
+const UNASKED: &str = "tenantproof.unasked";
 
 /// Sessions that the catalog suggests, and the reasons.
 pub fn sessions(catalog: &Catalog, roles_before: &BTreeSet<String>) -> (Vec<Session>, Vec<Guess>) {
+    let library = Library::new(catalog);
     let mut guesses = Vec::new();
-    let roles = request_roles(catalog, roles_before, &mut guesses);
-    let reads = identity_reads(catalog);
-    let mut sessions = Vec::new();
-    let by_role = policies_ask_for_role(catalog);
-    for role in &roles {
-        let is_anonymous = ["anon", "anonymous", "guest", "web_anon"].contains(&role.as_str());
-        let mut settings = BTreeMap::new();
-        if is_anonymous {
-            if reads.iter().any(|r| r.name == CLAIMS) {
-                settings.insert(CLAIMS.to_owned(), format!(r#"{{"role": "{role}"}}"#));
-            }
-        } else {
-            settings = settings_of(&reads, role, &mut guesses);
-        }
-        sessions.push(Session {
-            name: role.clone(),
-            role: role.clone(),
-            attacker: Attacker::Api,
-            settings,
-            setup: Vec::new(),
-        });
+    let roles = roles::request_roles(catalog, &library, roles_before, &mut guesses);
+    let asked = identity::asked(catalog, &library, &roles);
+    let says_tenant = asked.places.iter().any(|p| p.meaning != Meaning::Role);
+    if !says_tenant && !asked.role_columns.is_empty() {
+        return (by_role(catalog, &roles, &asked, &mut guesses), guesses);
     }
-    // One role a tenant: the policies ask for the role itself, and nothing else says who asks.
-    if by_role && reads.is_empty() && roles.len() > 1 {
+    let (plain, documents) = channels(&asked.places);
+    let mut sessions = Vec::new();
+    for role in &roles {
+        if is_anonymous(role) {
+            let mut settings = BTreeMap::new();
+            if asked.places.iter().any(|p| p.name == CLAIMS) {
+                settings.insert(CLAIMS.to_owned(), serde_json::json!({ "role": role }).to_string());
+            }
+            sessions.push(session(role, role, settings));
+            continue;
+        }
+        sessions.push(session(role, role, settings_of(&plain, role)));
+        if !documents.is_empty() {
+            sessions.push(session(&format!("{role}-claims"), role, settings_of(&documents, role)));
+        }
+    }
+    guesses.extend(plain.iter().chain(&documents).map(|p| explain(p)));
+    if !documents.is_empty() {
         guesses.push(Guess {
-            what: "a role a tenant".to_owned(),
-            reason: "policies compare with current_user and read no setting".to_owned(),
+            what: "two ways to say who asks".to_owned(),
+            reason: "the same columns are compared with plain settings and with claims: each has sessions of its own"
+                .to_owned(),
+            certainty: Certainty::Likely,
+            subject: None,
         });
-        sessions = vec![Session {
-            name: "tenant".to_owned(),
-            role: "{tenant}".to_owned(),
-            attacker: Attacker::Api,
-            settings: BTreeMap::new(),
-            setup: Vec::new(),
-        }];
     }
     (sessions, guesses)
 }
 
-const CLAIMS: &str = "request.jwt.claims";
-
-/// Roles that hold privileges without owning or bypassing: those that requests run as.
-fn request_roles(catalog: &Catalog, roles_before: &BTreeSet<String>, guesses: &mut Vec<Guess>) -> Vec<String> {
-    let owners: BTreeSet<&str> = catalog.tables().map(|r| r.owner.as_str()).collect();
-    let mut granted: BTreeMap<&str, usize> = BTreeMap::new();
-    for relation in &catalog.relations {
-        for grant in &relation.grants {
-            *granted.entry(grant.grantee.as_str()).or_default() += 1;
-        }
-        for role in relation.policies.iter().flat_map(|p| &p.roles) {
-            granted.entry(role).or_default();
-        }
+fn session(name: &str, role: &str, settings: BTreeMap<String, String>) -> Session {
+    Session {
+        name: name.to_owned(),
+        role: role.to_owned(),
+        attacker: Attacker::Api,
+        settings,
+        setup: Vec::new(),
     }
-    for function in &catalog.functions {
-        for grant in &function.grants {
-            granted.entry(grant.grantee.as_str()).or_default();
-        }
-    }
-    let is_request = |role: &Role| {
-        !role.superuser
-            && !role.bypasses_row_security
-            && !owners.contains(role.name.as_str())
-            && !is_server_side(&role.name)
-    };
-    let mut roles: Vec<String> = catalog
-        .roles
-        .iter()
-        .filter(|r| is_request(r) && granted.get(r.name.as_str()).is_some_and(|n| *n > 0))
-        .map(|r| r.name.clone())
-        .collect();
-    // A role that only inherits what another was granted asks as well.
-    for role in catalog
-        .roles
-        .iter()
-        .filter(|r| is_request(r) && r.inherit && !roles_before.contains(&r.name))
-    {
-        let gets = role
-            .member_of
-            .iter()
-            .any(|g| roles.contains(g) || owners.contains(g.as_str()) || g.starts_with("pg_"));
-        if gets && !roles.contains(&role.name) {
-            roles.push(role.name.clone());
-        }
-    }
-    if roles.is_empty() && granted.contains_key("PUBLIC") {
-        roles.extend(
-            catalog
-                .roles
-                .iter()
-                .filter(|r| is_request(r) && !roles_before.contains(&r.name))
-                .map(|r| r.name.clone())
-                .take(2),
-        );
-    }
-    roles.sort_by_key(|name| {
-        (
-            std::cmp::Reverse(granted.get(name.as_str()).copied().unwrap_or(0)),
-            name.clone(),
-        )
-    });
-    for role in &roles {
-        guesses.push(Guess {
-            what: format!("requests run as role {role}"),
-            reason: format!(
-                "it holds privileges on {} relations, owns none and does not bypass row security",
-                granted.get(role.as_str()).copied().unwrap_or(0)
-            ),
-        });
-    }
-    roles
 }
 
-fn is_server_side(name: &str) -> bool {
-    [
-        "service",
-        "admin_api",
-        "supabase",
-        "dashboard",
-        "replication",
-        "migrat",
-        "backup",
-    ]
-    .iter()
-    .any(|w| name.contains(w))
-        && name != "authenticated"
-}
-
-/// Settings that policies, views and functions read, beyond the server's own.
-fn identity_reads(catalog: &Catalog) -> Vec<SettingRead> {
-    let mut texts: Vec<String> = Vec::new();
-    for relation in &catalog.relations {
-        texts.extend(
-            relation
-                .policies
-                .iter()
-                .flat_map(|p| [p.using.clone(), p.check.clone()])
-                .flatten(),
-        );
-        texts.extend(relation.columns.iter().filter_map(|c| c.default.clone()));
-        texts.extend(relation.checks.iter().map(|c| c.expression.clone()));
-    }
-    let mut reads: Vec<SettingRead> = texts.iter().flat_map(|t| expr::of_expression(t).settings).collect();
-    reads.extend(
-        catalog
-            .relations
-            .iter()
-            .filter_map(|r| r.definition.as_deref())
-            .flat_map(|d| expr::of_query(d).settings),
+/// Policies ask for the role itself: each tenant has one, or all share one.
+fn by_role(catalog: &Catalog, roles: &[String], asked: &Asked, guesses: &mut Vec<Guess>) -> Vec<Session> {
+    let columns: Vec<&str> = asked.role_columns.iter().map(String::as_str).take(3).collect();
+    let compared = format!(
+        "{} is compared with current_user, and no setting is read",
+        columns.join(", ")
     );
-    for function in &catalog.functions {
-        let facts = if function.language == "sql" {
-            expr::of_query(&function.body)
-        } else {
-            expr::of_plpgsql(&function.body)
-        };
-        reads.extend(facts.settings);
-    }
-    reads.retain(|r| r.name.contains('.') || r.name == "role" || r.name == "search_path");
-    let mut unique: Vec<SettingRead> = Vec::new();
-    for read in reads {
-        if !unique.contains(&read) {
-            unique.push(read);
+    if roles.len() > 1 {
+        guesses.push(Guess {
+            what: "a role a tenant".to_owned(),
+            reason: format!("{compared}; {} roles hold privileges", roles.len()),
+            certainty: Certainty::Likely,
+            subject: Some("{tenant}".to_owned()),
+        });
+        // Roles that log in by themselves send what statements they like; others are taken on by a server.
+        let log_in = roles.iter().all(|r| catalog.role(r).is_some_and(|r| r.login));
+        let mut tenant = session("tenant", "{tenant}", BTreeMap::new());
+        if log_in {
+            tenant.attacker = Attacker::Sql;
         }
+        return vec![tenant];
     }
-    unique
+    let makes_roles = catalog.functions.iter().any(|f| {
+        let body = f.body.to_lowercase();
+        body.contains("create role") || body.contains("create user")
+    });
+    roles
+        .iter()
+        .map(|role| {
+            let mut settings = BTreeMap::new();
+            let has_members = catalog.roles.iter().any(|r| r.member_of.contains(role));
+            if !makes_roles && !has_members {
+                guesses.push(Guess {
+                    what: format!("all tenants share role {role}"),
+                    reason: format!("{compared}; no other role holds privileges, and nothing makes roles"),
+                    certainty: Certainty::Guess,
+                    subject: Some(UNASKED.to_owned()),
+                });
+                settings.insert(UNASKED.to_owned(), "{tenant}".to_owned());
+            }
+            session(role, role, settings)
+        })
+        .collect()
 }
 
-fn policies_ask_for_role(catalog: &Catalog) -> bool {
-    let asks = |text: &str| {
-        let text = text.to_uppercase();
-        text.contains("CURRENT_USER") || text.contains("SESSION_USER") || text.contains("CURRENT_ROLE")
+/// Places that one request says together; and, where plain settings and claims are read for the same columns, the claims.
+fn channels(places: &[Place]) -> (Vec<&Place>, Vec<&Place>) {
+    let (documents, plain): (Vec<&Place>, Vec<&Place>) = places.iter().partition(|p| !p.path.is_empty());
+    let keys = |all: &[&Place]| -> BTreeSet<(Meaning, BTreeSet<String>)> {
+        all.iter()
+            .filter(|p| !p.columns.is_empty())
+            .map(|p| (p.meaning, p.columns.clone()))
+            .collect()
     };
-    catalog.relations.iter().any(|r| {
-        r.policies
-            .iter()
-            .any(|p| p.using.as_deref().is_some_and(asks) || p.check.as_deref().is_some_and(asks))
-            || r.definition.as_deref().is_some_and(asks)
-    })
+    let (of_plain, of_documents) = (keys(&plain), keys(&documents));
+    if !of_plain.is_empty() && of_plain == of_documents {
+        (plain, documents)
+    } else {
+        (places.iter().collect(), Vec::new())
+    }
 }
 
-/// Values for the settings that are read: by their names, tenant, user or e-mail.
-fn settings_of(reads: &[SettingRead], role: &str, guesses: &mut Vec<Guess>) -> BTreeMap<String, String> {
+/// Values for the places that are read.
+fn settings_of(places: &[&Place], role: &str) -> BTreeMap<String, String> {
     let mut settings: BTreeMap<String, String> = BTreeMap::new();
     let mut documents: BTreeMap<String, serde_json::Value> = BTreeMap::new();
-    for read in reads {
-        if read.path.is_empty() {
-            if read.name.starts_with("request.jwt.claim.") {
-                let token = token_of(read.name.trim_start_matches("request.jwt.claim."), role);
-                settings.insert(read.name.clone(), token);
-            } else if read.name.contains('.')
-                && !reads.iter().any(|r| r.name == read.name && !r.path.is_empty())
-                && read.name != CLAIMS
-                && !is_flag(&read.name)
-            {
-                settings.insert(read.name.clone(), token_of(&read.name, role));
-            }
+    for place in places {
+        let token = token_of(place.meaning, role);
+        if place.path.is_empty() {
+            let value = match place.shape {
+                Shape::Plain => token,
+                Shape::Array => format!("{{{token}}}"),
+                Shape::JsonArray => serde_json::json!([token]).to_string(),
+            };
+            settings.insert(place.name.clone(), value);
             continue;
         }
         let document = documents
-            .entry(read.name.clone())
+            .entry(place.name.clone())
             .or_insert_with(|| serde_json::json!({}));
-        let last = read.path.last().map_or("", String::as_str);
-        if is_flag(last) {
-            continue;
-        }
-        put(document, &read.path, serde_json::Value::String(token_of(last, role)));
+        let value = match place.shape {
+            Shape::Plain => serde_json::Value::String(token),
+            Shape::Array => serde_json::Value::String(format!("{{{token}}}")),
+            Shape::JsonArray => serde_json::json!([token]),
+        };
+        put(document, &place.path, value);
     }
     for (name, mut document) in documents {
         if name == CLAIMS {
-            put(
-                &mut document,
-                &["role".to_owned()],
-                serde_json::Value::String(role.to_owned()),
-            );
+            let role = serde_json::Value::String(role.to_owned());
+            put(&mut document, &["role".to_owned()], role);
         }
         settings.insert(name, document.to_string());
     }
-    for (name, value) in &settings {
-        let guess = Guess {
-            what: format!("setting {name} = {value}"),
-            reason: "policies or functions read it; which key it holds is told by its name".to_owned(),
-        };
-        if !guesses.contains(&guess) {
-            guesses.push(guess);
-        }
-    }
     settings
+}
+
+fn token_of(meaning: Meaning, role: &str) -> String {
+    match meaning {
+        Meaning::Tenant => "{tenant}",
+        Meaning::User => "{user}",
+        Meaning::Email => "{email}",
+        Meaning::Role | Meaning::Switch => role,
+    }
+    .to_owned()
+}
+
+fn explain(place: &Place) -> Guess {
+    let mut place_name = place.name.clone();
+    for key in &place.path {
+        place_name += &format!(" -> {key}");
+    }
+    let held = match place.meaning {
+        Meaning::Tenant => "the tenant",
+        Meaning::User => "the user",
+        Meaning::Email => "the user's e-mail address",
+        Meaning::Role | Meaning::Switch => "the role",
+    };
+    let reader = place.readers.iter().next().map_or("a function", String::as_str);
+    let reason = if place.columns.is_empty() {
+        format!("read in {reader}; which key it holds is told by its name")
+    } else {
+        let some: Vec<&str> = place.columns.iter().map(String::as_str).take(3).collect();
+        let more = if place.columns.len() > 3 { ", ..." } else { "" };
+        format!("compared with {}{more}", some.join(", "))
+    };
+    let certainty = match (place.columns.is_empty(), place.is_told_by_columns, place.is_asked) {
+        (false, true, true) => Certainty::Certain,
+        (false, ..) => Certainty::Likely,
+        (true, ..) => Certainty::Guess,
+    };
+    Guess {
+        what: format!("{place_name} holds {held}"),
+        reason,
+        certainty,
+        subject: Some(place.name.clone()),
+    }
+}
+
+/// Whether a role is for requests that are nobody's.
+fn is_anonymous(role: &str) -> bool {
+    role.to_lowercase()
+        .split(|c: char| !c.is_alphanumeric())
+        .any(|w| matches!(w, "anon" | "anonymous" | "guest" | "visitor" | "unauthenticated"))
 }
 
 fn put(document: &mut serde_json::Value, path: &[String], value: serde_json::Value) {
@@ -264,74 +267,5 @@ fn put(document: &mut serde_json::Value, path: &[String], value: serde_json::Val
     }
 }
 
-/// Which key a setting or claim of this name holds.
-fn token_of(name: &str, role: &str) -> String {
-    let last = name.rsplit('.').next().unwrap_or(name).to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|w| last.contains(w));
-    if last == "role" || last.ends_with("_role") {
-        role.to_owned()
-    } else if has(&["email"]) {
-        "{email}".to_owned()
-    } else if last == "sub" || last == "uid" || has(&["user", "person", "actor", "employee"]) {
-        "{user}".to_owned()
-    } else {
-        "{tenant}".to_owned()
-    }
-}
-
-/// A setting that switches something on rather than says who asks: it stays unset for a tenant's request.
-fn is_flag(name: &str) -> bool {
-    let last = name.rsplit('.').next().unwrap_or(name).to_lowercase();
-    [
-        "is_",
-        "bypass",
-        "admin",
-        "superuser",
-        "enabled",
-        "disable",
-        "skip",
-        "debug",
-        "exp",
-        "aal",
-        "amr",
-    ]
-    .iter()
-    .any(|w| last.starts_with(w) || last.contains(&format!("_{w}")))
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_tell_which_key_a_setting_holds() {
-        for (name, token) in [
-            ("app.tenant_id", "{tenant}"),
-            ("app.current_user_id", "{user}"),
-            ("sub", "{user}"),
-            ("org_id", "{tenant}"),
-            ("email", "{email}"),
-        ] {
-            assert_eq!(token_of(name, "r"), token);
-        }
-    }
-
-    #[test]
-    fn claims_are_put_together_from_their_paths() {
-        let read = |path: &[&str]| SettingRead {
-            name: CLAIMS.to_owned(),
-            path: path.iter().map(|p| (*p).to_owned()).collect(),
-            cast: None,
-        };
-        let settings = settings_of(
-            &[read(&["sub"]), read(&["app_metadata", "tenant_id"])],
-            "authenticated",
-            &mut Vec::new(),
-        );
-        let json: serde_json::Value = serde_json::from_str(&settings[CLAIMS]).unwrap();
-        assert_eq!(
-            json,
-            serde_json::json!({"sub": "{user}", "app_metadata": {"tenant_id": "{tenant}"}, "role": "authenticated"})
-        );
-    }
-}
+mod tests;

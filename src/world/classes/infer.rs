@@ -1,30 +1,21 @@
 //! Reading what columns mean from the text of policies, views, checks and functions, from keys and from names.
 
 mod claims;
+mod membership;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::reach::Reach;
 use super::{Class, Classes, ColumnKey, Form, Source, is_named};
 use crate::model::{Catalog, Column, Relation, Session, Tenancy};
-use crate::sql::expr::{self, ColumnRef, Comparison, Facts, Operand, SettingRead};
-
-/// What a function returns of identity.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Returned {
-    /// A key.
-    Key(Class),
-    /// A JSON setting, or a place in one.
-    Document(SettingRead),
-}
+use crate::sql::expr::{self, ColumnRef, Comparison, Facts, Library, Operand, SettingRead};
 
 pub(super) struct Inference<'a> {
     catalog: &'a Catalog,
     tenancy: &'a Tenancy,
     sources: Vec<(Source, Class)>,
-    /// What functions return, by name, where they read identity themselves or through others.
-    helpers: HashMap<String, Returned>,
+    library: Library<'a>,
     role_class: Option<Class>,
     /// The role of the first session, where it is the same for all tenants.
     role: Option<String>,
@@ -42,7 +33,7 @@ impl<'a> Inference<'a> {
             catalog,
             tenancy,
             sources: session_sources(sessions),
-            helpers: HashMap::new(),
+            library: Library::new(catalog),
             role_class: sessions.iter().find_map(|s| Class::of_token(&s.role)),
             role: sessions.first().map(|s| s.role.clone()).filter(|r| !r.contains('{')),
             unresolved: BTreeMap::new(),
@@ -53,16 +44,14 @@ impl<'a> Inference<'a> {
     }
 
     pub(super) fn run(mut self) -> Classes {
-        self.helpers = self.find_helpers();
         self.read_declared();
         self.read_foreign_keys();
         let catalog = self.catalog;
         for relation in &catalog.relations {
             for policy in &relation.policies {
                 for text in [policy.using.as_deref(), policy.check.as_deref()].into_iter().flatten() {
-                    let facts = expr::of_expression(text);
+                    let facts = self.library.of_expression(text, Some(relation));
                     let asks = !facts.settings.is_empty()
-                        || facts.calls.iter().any(|c| self.helpers.contains_key(&c.name))
                         || text.to_uppercase().contains("_USER")
                         || !facts.relations.is_empty();
                     if asks {
@@ -72,14 +61,14 @@ impl<'a> Inference<'a> {
                 }
             }
             for check in &relation.checks {
-                self.read_check(&expr::of_expression(&check.expression), relation);
+                self.read_check(&self.library.of_expression(&check.expression, Some(relation)), relation);
             }
             if let Some(definition) = &relation.definition {
-                self.read(&expr::of_query(definition), None);
+                self.read(&self.library.of_query(definition), None);
             }
         }
         for function in &catalog.functions {
-            let facts = of_body(function);
+            let facts = self.library.of_function(function);
             self.row_of = triggered_tables(catalog, function);
             self.read(&facts, None);
             self.row_of.clear();
@@ -87,7 +76,7 @@ impl<'a> Inference<'a> {
         self.find_authorities();
         self.spread_classes();
         self.read_setting_names();
-        self.adopt_membership_columns();
+        self.adopt_memberships();
         self.spread_names();
         self.spread_classes();
         self.inherit();
@@ -95,61 +84,6 @@ impl<'a> Inference<'a> {
         self.find_roots();
         self.found.reach = Arc::new(Reach::of(catalog));
         self.found
-    }
-
-    /// Functions that return an identity, to any depth.
-    fn find_helpers(&mut self) -> HashMap<String, Returned> {
-        let texts: Vec<(&str, Facts)> = self
-            .catalog
-            .functions
-            .iter()
-            .filter(|f| !f.is_trigger())
-            .map(|f| (f.name.name.as_str(), of_body(f)))
-            .collect();
-        loop {
-            let before = self.helpers.len();
-            for (name, facts) in &texts {
-                // A function that reads tables returns something else than identity.
-                if self.helpers.contains_key(*name) || !facts.relations.is_empty() {
-                    continue;
-                }
-                let through = facts.calls.iter().find_map(|call| self.returned_by(call));
-                let returned = facts
-                    .settings
-                    .iter()
-                    .find_map(|read| self.returned_by_setting(read))
-                    .or(through);
-                if let Some(returned) = returned {
-                    self.helpers.insert((*name).to_owned(), returned);
-                }
-            }
-            if self.helpers.len() == before {
-                return std::mem::take(&mut self.helpers);
-            }
-        }
-    }
-
-    fn returned_by_setting(&mut self, read: &SettingRead) -> Option<Returned> {
-        if let Some(class) = self.class_of_setting(read) {
-            if let Some(cast) = &read.cast {
-                self.found.casts.entry(class).or_insert_with(|| cast.clone());
-            }
-            return Some(Returned::Key(class));
-        }
-        let leads_on = self.sources.iter().any(|((name, path), _)| {
-            *name == read.name && path.len() > read.path.len() && path.starts_with(&read.path)
-        });
-        leads_on.then(|| Returned::Document(read.clone()))
-    }
-
-    fn returned_by(&mut self, call: &expr::Named) -> Option<Returned> {
-        match self.helpers.get(&call.name)?.clone() {
-            Returned::Key(class) => Some(Returned::Key(class)),
-            Returned::Document(mut read) => {
-                read.path.extend(call.path.iter().cloned());
-                self.returned_by_setting(&read)
-            }
-        }
     }
 
     fn class_of_setting(&self, read: &SettingRead) -> Option<Class> {
@@ -231,7 +165,9 @@ impl<'a> Inference<'a> {
                 }
                 let form = self.form_of(comparison, side, other, &column);
                 self.classify(column, class, form);
-            } else if let Some(values) = literals_of(other) {
+            } else if let Some(mut values) = literals_of(other) {
+                // Who is staff of the platform sees all tenants by design: no tenant's user is made one.
+                values.retain(|v| !is_staff_word(v));
                 if is_equality(&comparison.op)
                     && comparison.positive
                     && let Some(first) = values.first()
@@ -250,7 +186,9 @@ impl<'a> Inference<'a> {
                     .or_insert_with(|| role.clone());
             } else if is_clock(other) {
                 self.found.with_now.insert(column);
-            } else if let Some(other) = self.column_of(other, relation)
+            } else if !is_partial(side)
+                && !is_partial(other)
+                && let Some(other) = self.column_of(other, relation)
                 && is_equality(&comparison.op)
                 && other != column
             {
@@ -293,16 +231,9 @@ impl<'a> Inference<'a> {
     fn class_of_operand(&self, operand: &Operand) -> Option<Class> {
         match operand.kind() {
             expr::OperandKind::Setting(read) => self.class_of_setting(read),
-            expr::OperandKind::Call(call) => match self.helpers.get(&call.name)? {
-                Returned::Key(class) => Some(*class),
-                Returned::Document(read) => {
-                    let mut read = read.clone();
-                    read.path.extend(call.path.iter().cloned());
-                    self.class_of_setting(&read)
-                }
-            },
             expr::OperandKind::CurrentUser => self.role_class,
             expr::OperandKind::Column(_)
+            | expr::OperandKind::Call(_)
             | expr::OperandKind::Literal(_)
             | expr::OperandKind::Literals(_)
             | expr::OperandKind::Other(_) => None,
@@ -371,34 +302,25 @@ impl<'a> Inference<'a> {
     /// Relations that policies, and views with the rights of their owner, read, themselves or through functions.
     fn find_authorities(&mut self) {
         let catalog = self.catalog;
-        let mut waiting: Vec<Facts> = Vec::new();
         for relation in &catalog.relations {
             let conditions = relation
                 .policies
                 .iter()
                 .flat_map(|p| [p.using.as_deref(), p.check.as_deref()])
                 .flatten();
-            waiting.extend(conditions.map(expr::of_expression));
+            let mut all: Vec<Facts> = conditions
+                .map(|c| self.library.of_expression(c, Some(relation)))
+                .collect();
             if let Some(definition) = relation
                 .definition
                 .as_deref()
                 .filter(|_| !relation.is_security_invoker())
             {
-                waiting.push(expr::of_query(definition));
+                all.push(self.library.of_query(definition));
             }
-        }
-        let mut called: BTreeSet<u32> = BTreeSet::new();
-        while let Some(facts) = waiting.pop() {
-            let named = facts.relations.iter();
+            let named = all.iter().flat_map(|f| &f.relations);
             let read = named.filter_map(|r| catalog.find_relation(r.schema.as_deref(), &r.name));
             self.found.authorities.extend(read.map(|r| r.oid));
-            for call in &facts.calls {
-                for function in catalog.find_functions(call.schema.as_deref(), &call.name) {
-                    if called.insert(function.oid) {
-                        waiting.push(of_body(function));
-                    }
-                }
-            }
         }
     }
 
@@ -420,53 +342,6 @@ impl<'a> Inference<'a> {
                         .classes
                         .entry((table.oid, word.to_owned()))
                         .or_insert((class, Form::Whole));
-                }
-            }
-        }
-    }
-
-    /// A tenant that is reached through memberships only: the other column of a table that holds the user, where other
-    /// tables have a column of that name.
-    fn adopt_membership_columns(&mut self) {
-        if self.found.classes.values().any(|(class, _)| *class == Class::Tenant) {
-            return;
-        }
-        let stem = |name: &str| {
-            name.trim_end_matches("_id")
-                .trim_end_matches("_key")
-                .trim_end_matches("_slug")
-                .to_owned()
-        };
-        let mut stems: BTreeSet<(String, String)> = BTreeSet::new();
-        for table in self.catalog.tables() {
-            let user = self.found.columns_of(table, Class::User);
-            if user.is_empty() {
-                continue;
-            }
-            for column in table
-                .columns
-                .iter()
-                .filter(|c| !user.contains(&c.name) && !is_plain_word(&c.name))
-            {
-                let elsewhere = self.catalog.tables().filter(|t| t.oid != table.oid).any(|t| {
-                    t.columns
-                        .iter()
-                        .any(|c| stem(&c.name) == stem(&column.name) && c.base_type == column.base_type)
-                });
-                if elsewhere
-                    && table
-                        .keys
-                        .iter()
-                        .any(|k| k.columns.contains(&column.name) || user.len() == 1)
-                {
-                    stems.insert((stem(&column.name), column.base_type.clone()));
-                }
-            }
-        }
-        for table in self.catalog.tables() {
-            for column in &table.columns {
-                if stems.contains(&(stem(&column.name), column.base_type.clone())) {
-                    self.classify((table.oid, column.name.clone()), Class::Tenant, Form::Whole);
                 }
             }
         }
@@ -571,15 +446,6 @@ impl<'a> Inference<'a> {
     }
 }
 
-/// Facts of a function's body.
-fn of_body(function: &crate::model::Function) -> Facts {
-    if function.language == "sql" {
-        expr::of_query(&function.body)
-    } else {
-        expr::of_plpgsql(&function.body)
-    }
-}
-
 /// Tables whose triggers run a function.
 fn triggered_tables(catalog: &Catalog, function: &crate::model::Function) -> Vec<u32> {
     if !function.is_trigger() {
@@ -616,16 +482,35 @@ fn is_plain_word(name: &str) -> bool {
         || name.starts_with("is_")
 }
 
+/// Words for those who run the platform rather than use it.
+fn is_staff_word(word: &str) -> bool {
+    let word = word.to_lowercase();
+    [
+        "platform",
+        "super",
+        "sysadmin",
+        "system_admin",
+        "staff",
+        "support",
+        "god",
+        "root",
+    ]
+    .iter()
+    .any(|w| word.starts_with(w) || word.contains(&format!("_{w}")))
+}
+
 fn is_equality(op: &str) -> bool {
-    matches!(op, "=" | "IN" | "= ANY" | "IS NOT DISTINCT FROM")
+    matches!(op, "=" | "IN" | "= ANY" | "IS NOT DISTINCT FROM" | ":=")
 }
 
 /// Whether only a part of the column is compared.
 fn is_partial(operand: &Operand) -> bool {
-    operand
-        .wrapped_in()
-        .iter()
-        .any(|w| !matches!(w.as_str(), "coalesce" | "nullif" | "cast" | "lower" | "upper"))
+    operand.wrapped_in().iter().any(|w| {
+        !matches!(
+            w.as_str(),
+            "coalesce" | "nullif" | "cast" | "lower" | "upper" | "array" | "unnest" | "array_agg" | "min" | "max"
+        )
+    })
 }
 
 fn is_clock(operand: &Operand) -> bool {

@@ -1,7 +1,7 @@
 //! Settings and claims that are compared with constants: what else a request can carry, beside who it is.
 
-use super::{Inference, Returned, literals_of};
-use crate::sql::expr::{Comparison, Facts, Operand, OperandKind, SettingRead};
+use super::{Inference, literals_of};
+use crate::sql::expr::{Comparison, Facts, OperandKind, SettingRead};
 
 impl Inference<'_> {
     /// Constants that settings, or places in JSON settings, are compared with; and those that are asked for a truth value.
@@ -21,8 +21,8 @@ impl Inference<'_> {
             (&comparison.right, &comparison.left),
         ];
         for (side, other) in sides {
-            if let (Some(values), Some(read)) = (literals_of(other), self.setting_behind(side)) {
-                self.add_claim(read, values);
+            if let (Some(values), OperandKind::Setting(read)) = (literals_of(other), side.kind()) {
+                self.add_claim(read.clone(), values);
             }
         }
     }
@@ -36,26 +36,6 @@ impl Inference<'_> {
             if !known.contains(&value) {
                 known.push(value);
             }
-        }
-    }
-
-    /// The setting that an operand reads, itself or through a helper that returns a document.
-    fn setting_behind(&self, operand: &Operand) -> Option<SettingRead> {
-        match operand.kind() {
-            OperandKind::Setting(read) => Some(read.clone()),
-            OperandKind::Call(call) => match self.helpers.get(&call.name)? {
-                Returned::Document(read) => {
-                    let mut read = read.clone();
-                    read.path.extend(call.path.iter().cloned());
-                    Some(read)
-                }
-                Returned::Key(_) => None,
-            },
-            OperandKind::Column(_)
-            | OperandKind::CurrentUser
-            | OperandKind::Literal(_)
-            | OperandKind::Literals(_)
-            | OperandKind::Other(_) => None,
         }
     }
 }

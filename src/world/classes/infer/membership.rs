@@ -1,0 +1,129 @@
+//! A tenant that no setting names: it is reached through memberships and profiles of the user.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::{Class, ColumnKey, Form};
+use super::{Inference, is_plain_word};
+use crate::model::Relation;
+
+impl Inference<'_> {
+    /// Where only the user is known: the tenant is what tables relate the user to, and what most other tables refer to.
+    pub(super) fn adopt_memberships(&mut self) {
+        if self.found.classes.values().any(|(class, _)| *class == Class::Tenant) {
+            return;
+        }
+        let related = self.related_columns();
+        if related.is_empty() || self.adopt_group(&related) {
+            return;
+        }
+        self.adopt_names(&related);
+    }
+
+    /// Columns of tables that say to whom a user belongs: they are in a key with the user, or in the user's own row.
+    fn related_columns(&self) -> Vec<ColumnKey> {
+        let mut related = Vec::new();
+        for table in self.catalog.tables() {
+            let users = self.found.columns_of(table, Class::User);
+            if users.is_empty() {
+                continue;
+            }
+            let own_row = table
+                .keys
+                .iter()
+                .any(|k| !k.columns.is_empty() && k.columns.iter().all(|c| users.contains(c)));
+            let in_key_with_user = |name: &String| {
+                table
+                    .keys
+                    .iter()
+                    .any(|k| k.columns.contains(name) && k.columns.iter().any(|c| users.contains(c)))
+            };
+            // A key of its own beside the two: `id PRIMARY KEY, user_id, org_id`.
+            let refers = |name: &String| {
+                users.len() == 1
+                    && (table.foreign_keys.iter().any(|k| k.columns.contains(name)) || name.ends_with("_id"))
+                    && self.found.authorities.contains(&table.oid)
+            };
+            for column in table.columns.iter().filter(|c| {
+                !is_plain_word(&c.name) && !users.contains(&c.name) && c.category != "B" && c.category != "D"
+            }) {
+                if own_row || in_key_with_user(&column.name) || refers(&column.name) {
+                    related.push((table.oid, column.name.clone()));
+                }
+            }
+        }
+        related
+    }
+
+    /// Of the groups of equal columns that hold a related one, the one that reaches most tables.
+    fn adopt_group(&mut self, related: &[ColumnKey]) -> bool {
+        let mut wanted: BTreeSet<usize> = BTreeSet::new();
+        for column in related {
+            wanted.insert(self.equal.find(column.clone()));
+        }
+        let mut groups: BTreeMap<usize, Vec<ColumnKey>> = BTreeMap::new();
+        for column in self.equal.members() {
+            let group = self.equal.find(column.clone());
+            if wanted.contains(&group) {
+                groups.entry(group).or_default().push(column);
+            }
+        }
+        let is_users = |columns: &[ColumnKey]| columns.iter().any(|c| self.found.classes.contains_key(c));
+        groups.retain(|_, columns| columns.len() > 1 && !is_users(columns));
+        let reach = |columns: &[ColumnKey]| {
+            let tables: BTreeSet<u32> = columns.iter().map(|(oid, _)| *oid).collect();
+            let guarded = tables.iter().filter(|oid| self.found.guarded.contains(oid)).count();
+            (guarded, tables.len())
+        };
+        let Some(best) = groups.into_values().max_by_key(|columns| reach(columns)) else {
+            return false;
+        };
+        for column in best {
+            self.classify(column, Class::Tenant, Form::Whole);
+        }
+        true
+    }
+
+    /// Without keys or comparisons that relate them: columns that other tables have under the same name and type.
+    fn adopt_names(&mut self, related: &[ColumnKey]) {
+        let mut stems: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for (oid, name) in related {
+            let Some(table) = self.catalog.relation(*oid) else {
+                continue;
+            };
+            let Some(column) = table.column(name) else { continue };
+            let key = (stem(name), column.base_type.clone());
+            let elsewhere = self
+                .catalog
+                .tables()
+                .filter(|t| t.oid != *oid && has_stem(t, &key))
+                .count();
+            if elsewhere > 0 {
+                stems.insert(key, elsewhere);
+            }
+        }
+        let Some((best, _)) = stems.into_iter().max_by_key(|(_, n)| *n) else {
+            return;
+        };
+        for table in self.catalog.tables() {
+            for column in &table.columns {
+                if (stem(&column.name), column.base_type.clone()) == best {
+                    self.classify((table.oid, column.name.clone()), Class::Tenant, Form::Whole);
+                }
+            }
+        }
+    }
+}
+
+fn has_stem(table: &Relation, key: &(String, String)) -> bool {
+    table
+        .columns
+        .iter()
+        .any(|c| stem(&c.name) == key.0 && c.base_type == key.1)
+}
+
+fn stem(name: &str) -> String {
+    name.trim_end_matches("_id")
+        .trim_end_matches("_key")
+        .trim_end_matches("_slug")
+        .to_owned()
+}
