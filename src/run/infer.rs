@@ -102,10 +102,11 @@ pub fn sessions(catalog: &Catalog, roles_before: &BTreeSet<String>) -> (Vec<Sess
 fn is_behind_an_api(session: &Session) -> bool {
     is_anonymous(&session.role)
         || session.settings.is_empty()
-        || session
-            .settings
-            .keys()
-            .any(|name| ["request.", "jwt.claims.", "hasura."].iter().any(|p| name.starts_with(p)))
+        || session.settings.keys().any(|name| {
+            ["request.", "jwt.claims.", "hasura."]
+                .iter()
+                .any(|p| name.starts_with(p))
+        })
 }
 
 fn session(name: &str, role: &str, settings: BTreeMap<String, String>) -> Session {

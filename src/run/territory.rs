@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Catalog, Session};
 use crate::probe::binding::has_identity;
+use crate::world::values::literals;
 
 /// Schemas that hold the same tables, and who is who.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,6 +51,34 @@ pub fn settle(catalog: &Catalog, sessions: &mut [Session]) -> Territories {
         pair: Some((own.to_owned(), other.to_owned())),
         schemas: group.into_iter().map(str::to_owned).collect(),
     }
+}
+
+/// Partitions that roles have to themselves, where each tenant has a role and nothing but grants keeps tenants apart: the
+/// column that partitions are listed by, and which key is whose.
+pub fn partitions_of_roles(catalog: &Catalog) -> Option<(String, BTreeMap<String, String>)> {
+    for table in catalog.tables().filter(|t| t.policies.is_empty()) {
+        let Some(column) = table
+            .partition_key
+            .as_deref()
+            .and_then(|k| k.strip_prefix("LIST (")?.strip_suffix(')'))
+        else {
+            continue;
+        };
+        let mut keys = BTreeMap::new();
+        for part in catalog
+            .tables()
+            .filter(|t| t.is_partition && t.parents.contains(&table.oid))
+        {
+            let bounds = part.partition_bound.as_deref().map(literals).unwrap_or_default();
+            if let ([key], [grant]) = (bounds.as_slice(), part.grants.as_slice()) {
+                keys.insert(grant.grantee.clone(), key.clone());
+            }
+        }
+        if !keys.is_empty() {
+            return Some((column.to_owned(), keys));
+        }
+    }
+    None
 }
 
 fn common_suffix(a: &str, b: &str) -> usize {

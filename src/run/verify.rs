@@ -188,8 +188,13 @@ impl Run<'_> {
             self.notes.push("no setting, claim or role was found by which a request says which tenant it is: name one in [[session]] of tenantproof.toml".to_owned());
             return Ok(());
         }
-        let mut classes = Classes::infer(self.catalog, sessions, &self.request.tenancy);
+        let mut tenancy = self.request.tenancy.clone();
         let mut fixed = self.role_pairs(sessions)?;
+        let own_partitions = territory::partitions_of_roles(self.catalog).filter(|_| !fixed.is_empty());
+        tenancy
+            .columns
+            .extend(own_partitions.iter().map(|(column, _)| column.clone()));
+        let mut classes = Classes::infer(self.catalog, sessions, &tenancy);
         let (given, only) = classes.given_keys(self.catalog);
         let mut prepared: Vec<(&Session, Privileges)> = Vec::new();
         let mut of_roles: BTreeMap<String, Privileges> = BTreeMap::new();
@@ -233,6 +238,15 @@ impl Run<'_> {
             fixed = vec![(a.clone(), b.clone()), (b.clone(), a.clone())];
         }
         let mut pairs = keys::pairs(tenant, user, &fixed);
+        if let Some((_, keys)) = &own_partitions {
+            for side in pairs.iter_mut().flat_map(|p| [&mut p.a, &mut p.b]) {
+                side.role = Some(side.tenant.clone());
+                side.tenant = keys
+                    .get(&side.tenant)
+                    .cloned()
+                    .unwrap_or_else(|| format!("{}-rows", side.canary));
+            }
+        }
         if !fixed.is_empty() && !roles_are_keys && !only && self.territories.pair.is_none() {
             pairs.extend(keys::pairs(tenant, user, &[]));
         }

@@ -14,6 +14,8 @@ pub struct Keys {
     pub user: String,
     /// E-mail address of the user.
     pub email: String,
+    /// The role of the tenant, where that is called otherwise than the tenant's key.
+    pub role: Option<String>,
     /// Distinctive text in every generated text value of the universe.
     pub canary: String,
     /// Distinguishes generated numbers: no two universes share one.
@@ -44,7 +46,10 @@ impl Keys {
 
     /// The role a session runs as.
     pub fn role(&self, session: &Session) -> String {
-        self.fill(&session.role, str::to_owned)
+        match &self.role {
+            Some(role) if session.role.contains("{tenant}") => session.role.replace("{tenant}", role),
+            _ => self.fill(&session.role, str::to_owned),
+        }
     }
 }
 
@@ -163,6 +168,7 @@ fn keys(tenant: &str, user: KeyType, canary: &str, ordinal: u64) -> Keys {
     };
     Keys {
         tenant: tenant.to_owned(),
+        role: None,
         user,
         email: format!("{canary}@example.test"),
         canary: canary.to_owned(),

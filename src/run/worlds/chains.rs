@@ -16,7 +16,6 @@ pub(super) async fn chains(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mu
     let of_access = |t: &&Tried| {
         t.state == ContextState::Bound
             && trial.decides_access(t.relation)
-            && t.probe.act.prepare.is_empty()
             && matches!(t.probe.purpose, Purpose::Plant | Purpose::Move | Purpose::State)
     };
     let firsts: Vec<(u32, WriteProbe)> = record
@@ -56,7 +55,10 @@ pub(super) async fn chains(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mu
                 })
                 .collect();
             let probe = WriteProbe {
-                act: Act::of(format!("{};\n{}", first.act.sql, second.act.sql)),
+                act: Act {
+                    prepare: [first.act.prepare.clone(), second.act.prepare.clone()].concat(),
+                    ..Act::of(format!("{};\n{}", first.act.sql, second.act.sql))
+                },
                 ..first.clone()
             };
             let effect = bench.attempt(&bound, &probe.act, &[], &looks).await?;

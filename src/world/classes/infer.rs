@@ -150,6 +150,16 @@ impl<'a> Inference<'a> {
             let Some(column) = self.column_of(side, relation) else {
                 continue;
             };
+            if let expr::OperandKind::Column(place) = side.kind()
+                && !place.path.is_empty()
+            {
+                // A place in a document: what it is compared with says whose key it holds, not the column.
+                let class = self.class_of_operand(other);
+                let places = self.found.json.entry(column).or_default();
+                let known = places.entry(place.path.clone()).or_default();
+                *known = known.or(class);
+                continue;
+            }
             if comparison.op.starts_with("IS") && !comparison.op.contains("DISTINCT") {
                 self.found.null_tested.insert(column.clone());
                 if comparison.op == "IS NULL" && comparison.positive {
