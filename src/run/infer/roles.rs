@@ -304,7 +304,7 @@ fn asks(library: &Library<'_>, text: &str, relation: &Relation) -> bool {
     !facts.settings.is_empty() || !facts.relations.is_empty() || asks_for_role(text)
 }
 
-fn asks_for_role(text: &str) -> bool {
+pub(super) fn asks_for_role(text: &str) -> bool {
     let text = text.to_uppercase();
     ["CURRENT_USER", "SESSION_USER", "CURRENT_ROLE"]
         .iter()

@@ -30,6 +30,8 @@ pub struct Library<'c> {
     /// What was read already: by function and arguments.
     known: RefCell<HashMap<(u32, String), Rc<Instance>>>,
     open: RefCell<Vec<u32>>,
+    /// Expressions that were read already: by text and relation.
+    expressions: RefCell<HashMap<(String, Option<u32>), Rc<Facts>>>,
 }
 
 impl<'c> Library<'c> {
@@ -48,12 +50,19 @@ impl<'c> Library<'c> {
             relations,
             known: RefCell::default(),
             open: RefCell::default(),
+            expressions: RefCell::default(),
         }
     }
 
     /// Facts of an expression; unqualified columns are of `relation`. What functions of the schema do is part of it.
-    pub fn of_expression(&self, text: &str, relation: Option<&Relation>) -> Facts {
-        self.read(&format!("SELECT {text}"), relation)
+    pub fn of_expression(&self, text: &str, relation: Option<&Relation>) -> Rc<Facts> {
+        let key = (text.to_owned(), relation.map(|r| r.oid));
+        if let Some(known) = self.expressions.borrow().get(&key) {
+            return Rc::clone(known);
+        }
+        let facts = Rc::new(self.read(&format!("SELECT {text}"), relation));
+        self.expressions.borrow_mut().insert(key, Rc::clone(&facts));
+        facts
     }
 
     /// Facts of one or more statements.

@@ -318,18 +318,19 @@ impl<'a> Inference<'a> {
                 .iter()
                 .flat_map(|p| [p.using.as_deref(), p.check.as_deref()])
                 .flatten();
-            let mut all: Vec<Facts> = conditions
-                .map(|c| self.library.of_expression(c, Some(relation)))
+            let mut named: Vec<expr::Named> = conditions
+                .flat_map(|c| self.library.of_expression(c, Some(relation)).relations.clone())
                 .collect();
             if let Some(definition) = relation
                 .definition
                 .as_deref()
                 .filter(|_| !relation.is_security_invoker())
             {
-                all.push(self.library.of_query(definition));
+                named.extend(self.library.of_query(definition).relations);
             }
-            let named = all.iter().flat_map(|f| &f.relations);
-            let read = named.filter_map(|r| catalog.find_relation(r.schema.as_deref(), &r.name));
+            let read = named
+                .iter()
+                .filter_map(|r| catalog.find_relation(r.schema.as_deref(), &r.name));
             self.found.authorities.extend(read.map(|r| r.oid));
         }
     }
