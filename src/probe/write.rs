@@ -106,14 +106,6 @@ fn insert(relation: &Relation, row: &Values) -> String {
 
 fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_update: bool, probes: &mut Vec<WriteProbe>) {
     let Some(table) = source(trial, relation) else { return };
-    let mut push = |purpose: Purpose, row: &Values, compare: bool| {
-        probes.push(WriteProbe {
-            command: Command::Insert,
-            purpose,
-            act: Act::of(insert(relation, row)),
-            compare,
-        });
-    };
     // A partition takes only rows of its own.
     let shape = if trial.a.candidates.contains_key(&relation.oid) {
         relation
@@ -123,7 +115,15 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
     let Some(own) = trial.candidate(trial.a, shape, columns) else {
         return;
     };
-    push(Purpose::Own, &own, false);
+    probes.push(WriteProbe {
+        command: Command::Insert,
+        purpose: Purpose::Own,
+        act: Act {
+            prepare: make_room(table, trial.a, &own),
+            ..Act::of(insert(relation, &own))
+        },
+        compare: false,
+    });
 
     let tenant = named(trial, table, Class::Tenant, columns);
     let user = named(trial, table, Class::User, columns);
@@ -164,8 +164,13 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
     let mut seen: Vec<&Values> = vec![&own];
     for row in &planted {
         if !seen.contains(&row) {
+            let mut prepare = ended_membership(trial, table, row);
+            // The one row of a tenant that is there already is another's for good.
+            if !trial.classes.is_root(table.oid) {
+                prepare.extend(make_room(table, trial.b, row));
+            }
             let act = Act {
-                prepare: ended_membership(trial, table, row),
+                prepare,
                 ..Act::of(insert(relation, row))
             };
             probes.push(WriteProbe {
@@ -374,8 +379,10 @@ fn deletes(trial: &Trial<'_>, relation: &Relation, probes: &mut Vec<WriteProbe>)
     let mut prepare = Vec::new();
     clear_children(trial, table.oid, &mut BTreeSet::from([table.oid]), &mut prepare);
     if !prepare.is_empty() {
-        // Where keys go round in a circle, no order of deletions is right: references that may be NULL are taken away first.
-        prepare.splice(0..0, open_circles(trial, table.oid));
+        let circle = clear_circle(trial, table.oid);
+        if !circle.is_empty() {
+            prepare = circle;
+        }
         let act = Act {
             prepare,
             ..Act::of(sql)
@@ -389,44 +396,75 @@ fn deletes(trial: &Trial<'_>, relation: &Relation, probes: &mut Vec<WriteProbe>)
     }
 }
 
-/// Statements that take away references, where they may be NULL, by which a table leads back to itself.
-fn open_circles(trial: &Trial<'_>, oid: u32) -> Vec<String> {
-    let leads_to = |from: u32, to: u32| {
-        let mut waiting = vec![from];
-        let mut seen = vec![from];
-        while let Some(at) = waiting.pop() {
-            let keys = trial.catalog.relation(at).map(|t| &t.foreign_keys);
-            for next in keys.into_iter().flatten().map(|k| k.references) {
-                if next == to {
-                    return true;
-                }
-                if !seen.contains(&next) {
-                    seen.push(next);
-                    waiting.push(next);
-                }
+/// Statements that empty the tables which refer to one whose references go round in a circle: no order of deletions is
+/// right there, so they go without foreign keys being looked at.
+fn clear_circle(trial: &Trial<'_>, oid: u32) -> Vec<String> {
+    let mut waiting = vec![oid];
+    let mut seen = Vec::new();
+    while let Some(at) = waiting.pop() {
+        let keys = trial.catalog.relation(at).map(|t| &t.foreign_keys);
+        for next in keys
+            .into_iter()
+            .flatten()
+            .map(|k| k.references)
+            .filter(|next| *next != at)
+        {
+            if !seen.contains(&next) {
+                seen.push(next);
+                waiting.push(next);
             }
         }
-        false
-    };
-    if !leads_to(oid, oid) {
+    }
+    if !seen.contains(&oid) {
         return Vec::new();
     }
-    let mut statements = Vec::new();
-    for table in trial.catalog.tables().filter(|t| !t.is_partition) {
-        for key in table.foreign_keys.iter().filter(|k| k.references != table.oid) {
-            let optional: Vec<String> = key
-                .columns
-                .iter()
-                .filter(|c| table.column(c).is_some_and(|c| !c.not_null && c.is_insertable()))
-                .filter(|c| trial.classes.class(table.oid, c).is_none())
-                .map(|c| format!("{} = NULL", quote::ident(c)))
-                .collect();
-            if !optional.is_empty() && leads_to(key.references, table.oid) {
-                statements.push(format!("UPDATE {} SET {}", table.name, optional.join(", ")));
-            }
-        }
-    }
+    let refers = |t: &&Relation| !t.is_partition && t.oid != oid && t.foreign_keys.iter().any(|k| k.references == oid);
+    let mut statements = vec![WITHOUT_TRIGGERS.to_owned()];
+    statements.extend(
+        trial
+            .catalog
+            .tables()
+            .filter(refers)
+            .map(|t| format!("DELETE FROM {}", t.name)),
+    );
+    statements.push(WITH_TRIGGERS.to_owned());
     statements
+}
+
+const WITHOUT_TRIGGERS: &str = "SET session_replication_role = replica";
+const WITH_TRIGGERS: &str = "SET session_replication_role = origin";
+
+/// Takes away the row whose place a candidate is to take, where a tenant can have no further one.
+fn make_room(table: &Relation, universe: &Universe, row: &Values) -> Vec<String> {
+    if !universe.replaced.contains(&table.oid) {
+        return Vec::new();
+    }
+    let same = |key: &UniqueKey| {
+        let parts: Option<Vec<String>> = key
+            .columns
+            .iter()
+            .map(|c| {
+                Some(format!(
+                    "{} = {}",
+                    quote::ident(c),
+                    quote::literal(row.get(c)?.as_deref()?)
+                ))
+            })
+            .collect();
+        parts
+            .filter(|p| !p.is_empty())
+            .map(|p| format!("({})", p.join(" AND ")))
+    };
+    let plain = table.keys.iter().filter(|k| !k.has_expressions && !k.is_exclusion);
+    let conditions: Vec<String> = plain.filter_map(same).collect();
+    if conditions.is_empty() {
+        return Vec::new();
+    }
+    vec![
+        WITHOUT_TRIGGERS.to_owned(),
+        format!("DELETE FROM {} WHERE {}", table.name, conditions.join(" OR ")),
+        WITH_TRIGGERS.to_owned(),
+    ]
 }
 
 /// Statements that empty the tables which refer to this one, the farthest first.

@@ -227,7 +227,7 @@ impl Run<'_> {
         let user = classes
             .key_type(self.catalog, Class::User)
             .map_or(KeyType::Uuid, |t| KeyType::of(&t));
-        let common = keys::common(tenant, user);
+        let mut common = keys::common(tenant, user);
         let roles_are_keys = !fixed.is_empty();
         if let Some((a, b)) = &self.territories.pair {
             fixed = vec![(a.clone(), b.clone())];
@@ -249,6 +249,9 @@ impl Run<'_> {
         }
         if !fixed.is_empty() && !roles_are_keys && !only && self.territories.pair.is_none() {
             pairs.extend(keys::pairs(tenant, user, &[]));
+        }
+        if !roles_are_keys {
+            keys::fit(self.catalog, &classes, &mut pairs, &mut common);
         }
         for group in by_setup(&prepared) {
             for (at, pair) in pairs.iter().take(self.request.cases.max(1)).enumerate() {

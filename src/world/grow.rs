@@ -3,6 +3,7 @@
 //! Each row is inserted as superuser under a savepoint; what the server refuses is mended from what it says (a CHECK is
 //! solved by asking the server, a used key gets a fresh one, a missing parent is grown) or recorded with the reason.
 
+mod adopt;
 mod insert;
 mod mend;
 mod parents;
@@ -76,6 +77,8 @@ pub struct Universe {
     pub setup: Vec<String>,
     /// Rows that would fit but were not made, by table: what the tenant could insert.
     pub candidates: BTreeMap<u32, Values>,
+    /// Tables in which no further row fits: their candidate takes the place of one that is there.
+    pub replaced: BTreeSet<u32>,
     /// Rows that the schema itself put into tables that belong to no tenant.
     seeds: BTreeMap<u32, Vec<Values>>,
     /// Values of columns that are compared with one another (see [`Classes::group`]).
@@ -97,6 +100,7 @@ impl Universe {
             unfilled: Vec::new(),
             setup: Vec::new(),
             candidates: BTreeMap::new(),
+            replaced: BTreeSet::new(),
             seeds: BTreeMap::new(),
             groups: HashMap::new(),
             counter: 0,
@@ -338,7 +342,9 @@ impl<'g, 'c> Growth<'g, 'c> {
                         .await?;
                 }
             }
-            let _ = self.insert(table, &Wish::of(Variant::Candidate), 0).await?;
+            if self.insert(table, &Wish::of(Variant::Candidate), 0).await?.is_err() {
+                self.replace_one(table);
+            }
             for wish in self.partition_candidates(table) {
                 let _ = self.insert(table, &wish, 0).await?;
             }
@@ -347,6 +353,24 @@ impl<'g, 'c> Growth<'g, 'c> {
             }
         }
         self.close_circles().await
+    }
+
+    /// Offers a row that is there as what the tenant could insert, where no further one fits.
+    fn replace_one(&mut self, table: &Relation) {
+        let rows: Vec<&GrownRow> = self.universe.rows_of(table.oid).collect();
+        let leaf = rows.iter().find(|r| r.variant == Variant::Leaf);
+        let Some(row) = leaf.or(rows.first()).filter(|_| !self.forced.contains(&table.oid)) else {
+            return;
+        };
+        let given = |name: &str| table.column(name).is_some_and(|c| c.is_insertable() && !c.is_serial());
+        let values: Values = row
+            .values
+            .iter()
+            .filter(|(c, _)| given(c))
+            .map(|(c, v)| (c.clone(), v.clone()))
+            .collect();
+        self.universe.candidates.insert(table.oid, values);
+        self.universe.replaced.insert(table.oid);
     }
 
     /// Whether deferred constraints are content now.

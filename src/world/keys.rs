@@ -3,7 +3,11 @@
 //! A pair is chosen so that a comparison that is not equality (case folding, prefix, pattern, cast, substring) confuses
 //! its two sides. The first of a pair is the attacker.
 
+mod fit;
+
 use crate::model::Session;
+
+pub use fit::fit;
 
 /// Identity of one universe.
 #[derive(Debug, Clone, PartialEq, Eq)]

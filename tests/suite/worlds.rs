@@ -105,7 +105,10 @@ async fn unfilled(bench: &Bench, schema: &str) -> Vec<String> {
                 empty.push(format!("{schema}: {} holds nothing", table.name));
             }
             if !universe.candidates.contains_key(&table.oid) {
-                println!("{schema}: {} of {name}: no further row would fit", table.name);
+                println!(
+                    "{schema}: {} of {name}: no further row would fit, nor take the place of another",
+                    table.name
+                );
             }
         }
     }

@@ -24,7 +24,8 @@ impl<'a> Judge<'a> {
         let holder = trial.holder_oid(relation);
         // What was taken away in preparation is no doing of the session.
         let mine = |c: &&Change| {
-            probe.act.prepare.is_empty() || c.relation == holder || source_is(trial, relation, c.relation)
+            let is_named = c.relation == holder || source_is(trial, relation, c.relation);
+            probe.act.prepare.is_empty() || (is_named && (c.is_new || probe.command != Command::Insert))
         };
         let changes: Vec<Change> = effect.changes.iter().filter(mine).cloned().collect();
         // A membership of A's own user is A's to end, whatever tenant it names.

@@ -1,7 +1,7 @@
 //! Rows that a row refers to: of this universe, of nobody's, seeded by the schema, or grown now. Circles are closed later,
 //! or in one statement where a NULL is not allowed.
 
-use super::{Growth, Made, Refusal, Values, Variant, Wish};
+use super::{GrownRow, Growth, Made, Refusal, Values, Variant, Wish};
 use crate::model::{Column, ForeignKey, Relation, UniqueKey};
 use crate::pg::conn::ConnError;
 use crate::sql::quote;
@@ -65,6 +65,19 @@ impl<'g> Growth<'g, '_> {
             }
         }
         let is_lookup = self.unowned.contains(&key.references);
+        // Columns that other keys hold, too, have their value already: all parents of a row are of one kin.
+        let mut kin = Values::new();
+        for (here, there) in key
+            .columns
+            .iter()
+            .zip(&key.referenced_columns)
+            .filter(|_| key.columns.len() > 1)
+        {
+            let others = table.foreign_keys.iter().filter(|k| k.columns.contains(here)).count();
+            if let Some(value) = row.get(here).filter(|v| v.is_some() && others > 1) {
+                kin.insert(there.clone(), value.clone());
+            }
+        }
         if !fresh {
             let seeds = self.grower.common.map_or(&self.universe.seeds, |c| &c.seeds);
             if let Some(rows) = seeds.get(&key.references).filter(|_| is_lookup)
@@ -72,7 +85,7 @@ impl<'g> Growth<'g, '_> {
             {
                 return Ok(Ok(take(seed)));
             }
-            let fits = |values: &Values| wanted.iter().all(|(c, v)| values.get(c) == Some(v));
+            let fits = |values: &Values| wanted.iter().chain(&kin).all(|(c, v)| values.get(c) == Some(v));
             let own = self.universe.rows_of(key.references);
             let mut known = own.filter(|r| !matches!(r.variant, Variant::Closed { .. }));
             let exact = known.find(|r| fits(&r.values));
@@ -86,7 +99,8 @@ impl<'g> Growth<'g, '_> {
                     .next()
                     .filter(|_| self.grower.classes.is_shared(key.references))
             };
-            if let Some(row) = base.or_else(common)
+            let is_kin = |r: &&GrownRow| kin.iter().all(|(c, v)| r.values.get(c) == Some(v));
+            if let Some(row) = base.filter(is_kin).or_else(common)
                 && !(is_lookup && !wanted.is_empty() && base.is_some())
             {
                 return Ok(Ok(take(&row.values)));
@@ -129,7 +143,9 @@ impl<'g> Growth<'g, '_> {
         } else {
             Variant::Parent
         };
-        let wish = Wish::with(variant, if is_lookup && !fresh { wanted } else { Values::new() });
+        let mut fixed = if is_lookup && !fresh { wanted } else { Values::new() };
+        fixed.extend(kin);
+        let wish = Wish::with(variant, fixed);
         match Box::pin(self.insert(parent, &wish, depth + 1)).await? {
             Ok(index) => Ok(Ok(take(&self.universe.rows[index].values))),
             Err(Refusal(reason)) => {
@@ -398,12 +414,26 @@ impl<'g> Growth<'g, '_> {
             .into_iter()
             .flat_map(|c| c.rows_of(key.references))
             .map(|r| &r.values);
-        let known: Vec<&Values> = seeds.into_iter().flatten().chain(grown).collect();
+        // Rows that were made to be referred to, rather than one more for every row that refers.
+        let is_parent = |r: &&GrownRow| matches!(r.variant, Variant::Leaf | Variant::Parent) && !r.values.is_empty();
+        let own = self
+            .universe
+            .rows_of(key.references)
+            .filter(is_parent)
+            .map(|r| &r.values);
+        let known: Vec<&Values> = seeds.into_iter().flatten().chain(grown).chain(own).collect();
+        let others = |c: &String| table.foreign_keys.iter().filter(|k| k.columns.contains(c)).count() > 1;
+        let stays = |pairs: &Pairs| {
+            key.columns.len() == 1
+                || pairs
+                    .iter()
+                    .all(|(c, v)| !others(c) || row.get(c).is_none_or(|known| known == v))
+        };
         let take = |values: &Values| -> Pairs {
             let there = key.referenced_columns.iter().map(|c| values.get(c).cloned().flatten());
             key.columns.iter().cloned().zip(there).collect()
         };
-        known.into_iter().map(take).find(|pairs| {
+        known.into_iter().map(take).filter(stays).find(|pairs| {
             let mut moved = row.clone();
             moved.extend(pairs.iter().cloned());
             !self

@@ -119,6 +119,51 @@ impl Limit {
         parts
     }
 
+    /// What conditions, each about the column of the given name, ask together.
+    pub(crate) fn of_named(conditions: &[(Expr, &str)]) -> Self {
+        let mut limit = Self::default();
+        for (condition, column) in conditions {
+            for conjunct in condition.conjuncts() {
+                limit.narrow(conjunct, column);
+            }
+        }
+        limit
+    }
+
+    /// Values that it allows, where it lists them.
+    pub(crate) fn options(&self) -> &[String] {
+        &self.one_of
+    }
+
+    /// Whether nothing is asked.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a text is within it, as far as can be told without the server.
+    pub(crate) fn takes(&self, text: &str) -> bool {
+        let count = text.chars().count();
+        let number = text.parse::<f64>().ok();
+        let bound = |limit: &Option<(String, bool)>| {
+            limit
+                .as_ref()
+                .and_then(|(v, within)| Some((v.parse::<f64>().ok()?, *within)))
+        };
+        let above = |n: f64| bound(&self.low).is_none_or(|(v, within)| n > v || (within && n >= v));
+        let below = |n: f64| bound(&self.high).is_none_or(|(v, within)| n < v || (within && n <= v));
+        (self.one_of.is_empty() || self.one_of.iter().any(|v| v == text))
+            && !self.none_of.iter().any(|v| v == text)
+            && self.shortest.is_none_or(|s| count >= s)
+            && self.longest.is_none_or(|l| count <= l)
+            && !(self.lower_case && text.to_lowercase() != text)
+            && !(self.upper_case && text.to_uppercase() != text)
+            && self
+                .patterns
+                .iter()
+                .all(|p| regex::Regex::new(p).map_or(true, |r| r.is_match(text)))
+            && number.is_none_or(|n| above(n) && below(n))
+    }
+
     /// Whether it asks for NULL.
     pub(crate) fn wants_null(&self) -> bool {
         self.null == Some(true)
