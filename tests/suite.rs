@@ -21,6 +21,8 @@ mod leaks;
 mod leaks_support;
 #[path = "support/providers.rs"]
 mod providers;
+#[path = "suite/robust.rs"]
+mod robust;
 #[path = "suite/servers.rs"]
 mod servers;
 #[path = "suite/snapshots.rs"]

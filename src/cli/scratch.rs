@@ -50,10 +50,7 @@ where
 {
     let scratch = server.scratch().await.map_err(Failure::not_run)?;
     let is_embedded = server.kind() == Provider::Embedded;
-    let mut options = scratch.connect_options();
-    if !is_embedded {
-        options = options.options([("statement_timeout", "10s"), ("lock_timeout", "5s")]);
-    }
+    let options = scratch.bounded_options();
     let roles_before = scratch.roles_before().clone();
     let mut conn = Conn::open(&options, PATIENCE).await.map_err(Failure::not_run)?;
     let guard = (server.kind() == Provider::Url).then_some(&scratch);
@@ -90,8 +87,11 @@ where
         notes,
     })
     .await;
-    scratch.drop_now().await.map_err(Failure::not_run)?;
-    ended
+    let dropped = scratch.drop_now().await;
+    // What went wrong first says why; a server that went away lets nothing be dropped either.
+    let ended = ended?;
+    dropped.map_err(Failure::not_run)?;
+    Ok(ended)
 }
 
 /// Returns when the user asks to stop.

@@ -147,6 +147,8 @@ impl<'a> Bench<'a> {
             .collect();
         let prepare: String = act.prepare.iter().map(|s| format!("{s}; ")).collect();
         let sql = &act.sql;
+        let limits = self.conn.limits();
+        let limit: String = limits.iter().map(|s| format!("{s}; ")).collect();
         let counters = match &self.watched {
             Some(watched) => counters(watched.iter().copied()),
             None => counters(self.catalog.tables().map(|t| t.oid)),
@@ -154,7 +156,7 @@ impl<'a> Bench<'a> {
         let outcome = self
             .conn
             .run(&format!(
-                "SAVEPOINT tp_attempt; SET CONSTRAINTS ALL IMMEDIATE; {prepare} {bind} {sql}; \
+                "SAVEPOINT tp_attempt; {limit}SET CONSTRAINTS ALL IMMEDIATE; {prepare} {bind} {sql}; \
                  SELECT current_user::text, session_user::text{settings}; \
                  SET LOCAL SESSION AUTHORIZATION {superuser}; {counters}",
                 bind = binding.sql(),
@@ -168,7 +170,7 @@ impl<'a> Bench<'a> {
             let mut results = outcome
                 .results
                 .into_iter()
-                .skip(2 + act.prepare.len() + binding.statements());
+                .skip(2 + limits.len() + act.prepare.len() + binding.statements());
             effect.rows = results.next().map(|r| r.rows).unwrap_or_default();
             let mut tail: Vec<Rows> = results.map(|r| r.rows).collect();
             let counters = tail.pop().unwrap_or_default();
@@ -183,6 +185,10 @@ impl<'a> Bench<'a> {
                 let tables: Vec<&Relation> = self.roots_of(&touched);
                 let now = State::read(self.conn, &tables).await?;
                 effect.changes = self.baseline.changes(&now);
+                let is_known = |t: &&&Relation| now.0.contains_key(&t.oid) && self.baseline.0.contains_key(&t.oid);
+                if let Some(table) = tables.iter().find(|t| !is_known(t)) {
+                    effect.error = Some(DbError::unread(&table.name.to_string()));
+                }
             }
             // A statement that changed nothing that decides access opened nothing.
             let decided = effect.changes.iter().any(|c| self.classes.is_authority(c.relation));

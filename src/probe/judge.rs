@@ -106,6 +106,13 @@ impl<'a> Judge<'a> {
             reason,
             hit: None,
         };
+        for seen in [seen.zero, seen.one] {
+            if let Seen::Failed(error) = seen
+                && error.is_interference()
+            {
+                return verdict(CellVerdict::Vacuous, Some(error.reason()));
+            }
+        }
         let found = match (seen.zero, seen.one) {
             (Seen::Failed(zero), Seen::Failed(one))
                 if zero.code == one.code && zero.visible_text() == one.visible_text() =>
@@ -120,9 +127,6 @@ impl<'a> Judge<'a> {
                 };
             }
             (_, Seen::Failed(one)) => {
-                if one.code == "57014" {
-                    return verdict(CellVerdict::Vacuous, Some("timed out".to_owned()));
-                }
                 let text = one.visible_text();
                 let quotes = self.trial.has_canary(&[Some(text.clone())]);
                 let oracle = if quotes {
@@ -312,6 +316,7 @@ impl<'a> Judge<'a> {
             Seen::Failed(error) if control && !error.is_interference() => {
                 cell(CellVerdict::Held, Some(format!("refuses: {}", error.code)))
             }
+            Seen::Failed(error) if error.is_interference() => cell(CellVerdict::Vacuous, Some(error.reason())),
             Seen::Failed(error) => cell(CellVerdict::Vacuous, Some(format!("{} {}", error.code, error.message))),
             Seen::Rows(_) => {
                 let extra: Vec<&Vec<Option<String>>> = one.beyond(base).into_iter().filter(|r| !shared(r)).collect();

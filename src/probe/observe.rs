@@ -107,9 +107,12 @@ pub async fn observe(conn: &mut Conn, binding: &Binding, queries: &[Query]) -> R
     while seen.len() < queries.len() {
         let rest = &queries[seen.len()..queries.len().min(seen.len() + batch)];
         let statements: Vec<&str> = rest.iter().map(|q| q.sql.as_str()).collect();
+        let limits = conn.limits();
+        let limit: String = limits.iter().map(|s| format!("{s}; ")).collect();
+        let ahead = 1 + limits.len() + binding.statements();
         let outcome = conn
             .run(&format!(
-                "SAVEPOINT tp_observe; {} {}",
+                "SAVEPOINT tp_observe; {limit}{} {}",
                 binding.sql(),
                 statements.join("; ")
             ))
@@ -120,9 +123,9 @@ pub async fn observe(conn: &mut Conn, binding: &Binding, queries: &[Query]) -> R
             "RELEASE SAVEPOINT tp_observe",
         ]);
         let mut results = outcome.results.into_iter();
-        let prepared = results.by_ref().take(1 + binding.statements()).count();
+        let prepared = results.by_ref().take(ahead).count();
         if let Some(error) = &outcome.error
-            && prepared <= binding.statements()
+            && prepared < ahead
         {
             return Err(ConnError::Refused {
                 error: Box::new(error.clone()),

@@ -7,8 +7,8 @@ mod verdicts;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::catalog::Privileges;
-use crate::model::{Catalog, Cell, ContextState, Function, FunctionKind, Relation, Session};
-use crate::pg::conn::{Conn, ConnError};
+use crate::model::{Catalog, Cell, CellVerdict, ContextState, Function, FunctionKind, Relation, Session};
+use crate::pg::conn::{Conn, ConnError, DbError};
 use crate::probe::attempt::{Bench, Effect, Look};
 use crate::probe::binding::{Binding, has_identity, identity_settings};
 use crate::probe::call::{self, Call};
@@ -168,6 +168,10 @@ async fn run_in_transaction(
     let mut b = against.grow(conn, pair.b.clone(), mine).await?;
     set_up(conn, setting, &mut b, &mut shown).await?;
     worlds.one = State::read(conn, &tables).await?;
+    // What cannot be read in one world says nothing in the others.
+    worlds.one.limit_to(&worlds.zero);
+    worlds.one.limit_to(&worlds.base);
+    worlds.zero.limit_to(&worlds.one);
     if !full && b.unfilled.len() > a.unfilled.len() {
         // The schema does not take this pair of keys (a check, an enum): nothing to judge.
         return Ok(shown);
@@ -260,6 +264,16 @@ async fn run_in_transaction(
     }
     for (trial, record) in trials.iter().zip(&records) {
         verdicts::judge(trial, record, pair.purpose, full, &mut shown);
+    }
+    for (oid, why) in &shown.unfilled {
+        let name = catalog.relation(*oid).map(|r| r.name.to_string());
+        let is_theirs = |c: &&mut Cell| c.verdict == CellVerdict::Vacuous && Some(&c.object) == name.as_ref();
+        // A cell that says itself that it timed out knows better.
+        for cell in shown.cells.iter_mut().filter(is_theirs) {
+            if !cell.reason.as_ref().is_some_and(|r| r.starts_with("timed out")) {
+                cell.reason = Some(format!("the table stayed empty: {why}"));
+            }
+        }
     }
     Ok(shown)
 }
@@ -421,6 +435,7 @@ async fn bound_writes(
                     })
                     .collect();
                 let mut effect = bench.attempt(&bound, &probe.act, &[], &looks).await?;
+                let hangs = is_hanging(&effect);
                 let mut asked = asked.clone();
                 let before = [&record.one, &record.victim, &record.intruder];
                 for ((looked, asked), before) in effect.looked.iter_mut().zip(&mut asked).zip(before) {
@@ -434,6 +449,9 @@ async fn bound_writes(
                     without: None,
                     asked,
                 });
+                if hangs {
+                    break;
+                }
             }
             if !bench.strays().await? {
                 break;
@@ -443,6 +461,11 @@ async fn bound_writes(
         bench.expect_any();
     }
     Ok(())
+}
+
+/// Whether a statement hung: the relation's or function's other statements would, too, and its cell is vacuous as it is.
+fn is_hanging(effect: &Effect) -> bool {
+    effect.error.as_ref().is_some_and(DbError::is_timeout)
 }
 
 /// Of what was looked at again, what is not as it was before: all that judging needs, and little to keep.
@@ -502,6 +525,7 @@ async fn stateless_writes(
                 };
                 if wanted {
                     let effect = bench.attempt(&binding, &probe.act, &[], &[]).await?;
+                    let hangs = is_hanging(&effect);
                     record.writes.push(Tried {
                         relation: relation.oid,
                         state,
@@ -510,6 +534,9 @@ async fn stateless_writes(
                         without: None,
                         asked: Default::default(),
                     });
+                    if hangs {
+                        break;
+                    }
                 }
             }
             if !bench.strays().await? {
@@ -561,6 +588,7 @@ async fn calls(
                 }];
                 let act = crate::probe::attempt::Act::of(call.sql.clone());
                 let mut one = bench.attempt(&bound, &act, &watch, &looks).await?;
+                let hangs = is_hanging(&one);
                 let mut asked = asked.clone();
                 if let Some(looked) = one.looked.first_mut() {
                     keep_news(looked, &mut asked, &record.one);
@@ -572,6 +600,9 @@ async fn calls(
                     zero: None,
                     asked,
                 });
+                if hangs {
+                    break;
+                }
             }
             if !bench.strays().await? {
                 break;
@@ -593,9 +624,12 @@ async fn replay(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mut Record) -
         .iter_mut()
         .filter(|t| t.probe.compare && t.state == ContextState::Bound)
     {
+        if is_hanging(&tried.effect) {
+            continue;
+        }
         tried.without = Some(bench.attempt(&bound, &tried.probe.act, &[], &[]).await?);
     }
-    for tried in &mut record.calls {
+    for tried in record.calls.iter_mut().filter(|t| !is_hanging(&t.one)) {
         let act = crate::probe::attempt::Act::of(tried.call.sql.clone());
         let first = bench.attempt(&bound, &act, &[], &[]).await?;
         // Only where the worlds differ does it matter whether one world differs from itself.

@@ -251,13 +251,15 @@ impl<'a> Grower<'a> {
             } else {
                 ""
             };
+            let limits = conn.limits();
+            let limit: String = limits.iter().map(|s| format!("{s}; ")).collect();
             let outcome = conn
-                .run(&format!("SAVEPOINT tp_grow; {bind}{insert}{returning}; {unbind}SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; {undo}RELEASE SAVEPOINT tp_grow"))
+                .run(&format!("SAVEPOINT tp_grow; {limit}{bind}{insert}{returning}; {unbind}SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; {undo}RELEASE SAVEPOINT tp_grow"))
                 .await?;
             let Some(error) = outcome.error else {
                 let stored = outcome
                     .results
-                    .get(1 + if bound { self.bindings.len() } else { 0 })
+                    .get(1 + limits.len() + if bound { self.bindings.len() } else { 0 })
                     .and_then(|r| r.rows.first())
                     .cloned()
                     .unwrap_or_default();
@@ -290,6 +292,10 @@ impl<'a> Grower<'a> {
                 })));
             };
             conn.defer(&["ROLLBACK TO SAVEPOINT tp_grow", "RELEASE SAVEPOINT tp_grow"]);
+            if error.is_interference() {
+                last = Some(error);
+                break;
+            }
             // A trigger or default that asks who makes the row and finds nobody.
             if !bound && !self.bindings.is_empty() && mend::asks_for_identity(&error) {
                 bound = true;
@@ -302,7 +308,7 @@ impl<'a> Grower<'a> {
                 break;
             }
         }
-        let reason = last.map_or_else(|| "no row fits".to_owned(), |e| format!("{} {}", e.code, e.message));
+        let reason = last.map_or_else(|| "no row fits".to_owned(), |e| e.reason());
         if variant == Variant::Base
             && let Some(values) = self.adopt(conn, universe, table).await?
         {

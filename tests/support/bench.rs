@@ -112,7 +112,7 @@ impl Bench {
     }
 
     async fn connect(&self, scratch: &Scratch) -> Conn {
-        Conn::open(&scratch.connect_options(), Duration::from_secs(120))
+        Conn::open(&scratch.bounded_options(), Duration::from_secs(120))
             .await
             .expect("the scratch database takes a connection")
     }
