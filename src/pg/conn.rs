@@ -201,21 +201,17 @@ impl Conn {
         }
     }
 
-    /// Statements by which what is tried next waits less than usual, once some have hung: a schema in which many hang is
-    /// judged in bounded time. For within a savepoint; none while nothing has hung.
-    pub fn limits(&self) -> &'static [&'static str] {
-        match self.timeouts {
-            0 => &[],
-            1..5 => &["SET LOCAL statement_timeout = '2s'", "SET LOCAL lock_timeout = '1s'"],
-            5..20 => &[
-                "SET LOCAL statement_timeout = '500ms'",
-                "SET LOCAL lock_timeout = '250ms'",
-            ],
-            _ => &[
-                "SET LOCAL statement_timeout = '150ms'",
-                "SET LOCAL lock_timeout = '100ms'",
-            ],
-        }
+    /// Statements by which what is tried next waits less than usual, once some have hung, and how many they are: a schema in
+    /// which many hang is judged in bounded time. For within a savepoint; none while nothing has hung.
+    pub fn limits(&self) -> (String, usize) {
+        let (statement, lock) = match self.timeouts {
+            0 => return Default::default(),
+            1..5 => ("2s", "1s"),
+            5..20 => ("500ms", "250ms"),
+            _ => ("150ms", "100ms"),
+        };
+        let sql = format!("SET LOCAL statement_timeout = '{statement}'; SET LOCAL lock_timeout = '{lock}'; ");
+        (sql, 2)
     }
 
     /// Sends a message and returns whatever came back; an error of the server is part of the outcome.

@@ -147,8 +147,7 @@ impl<'a> Bench<'a> {
             .collect();
         let prepare: String = act.prepare.iter().map(|s| format!("{s}; ")).collect();
         let sql = &act.sql;
-        let limits = self.conn.limits();
-        let limit: String = limits.iter().map(|s| format!("{s}; ")).collect();
+        let (limit, limited) = self.conn.limits();
         let counters = match &self.watched {
             Some(watched) => counters(watched.iter().copied()),
             None => counters(self.catalog.tables().map(|t| t.oid)),
@@ -170,7 +169,7 @@ impl<'a> Bench<'a> {
             let mut results = outcome
                 .results
                 .into_iter()
-                .skip(2 + limits.len() + act.prepare.len() + binding.statements());
+                .skip(2 + limited + act.prepare.len() + binding.statements());
             effect.rows = results.next().map(|r| r.rows).unwrap_or_default();
             let mut tail: Vec<Rows> = results.map(|r| r.rows).collect();
             let counters = tail.pop().unwrap_or_default();

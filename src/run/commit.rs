@@ -107,7 +107,7 @@ async fn leftover(
     sql: &str,
 ) -> Result<Option<Hit>, ConnError> {
     let superuser = conn.superuser().to_owned();
-    let limit: String = conn.limits().iter().map(|s| format!("{s}; ")).collect();
+    let (limit, _) = conn.limits();
     let outcome = conn
         .run(&format!("BEGIN; {limit}{} {sql}; COMMIT", binding.sql()))
         .await?;

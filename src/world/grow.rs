@@ -251,15 +251,14 @@ impl<'a> Grower<'a> {
             } else {
                 ""
             };
-            let limits = conn.limits();
-            let limit: String = limits.iter().map(|s| format!("{s}; ")).collect();
+            let (limit, limited) = conn.limits();
             let outcome = conn
                 .run(&format!("SAVEPOINT tp_grow; {limit}{bind}{insert}{returning}; {unbind}SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS ALL DEFERRED; {undo}RELEASE SAVEPOINT tp_grow"))
                 .await?;
             let Some(error) = outcome.error else {
                 let stored = outcome
                     .results
-                    .get(1 + limits.len() + if bound { self.bindings.len() } else { 0 })
+                    .get(1 + limited + if bound { self.bindings.len() } else { 0 })
                     .and_then(|r| r.rows.first())
                     .cloned()
                     .unwrap_or_default();
@@ -292,10 +291,6 @@ impl<'a> Grower<'a> {
                 })));
             };
             conn.defer(&["ROLLBACK TO SAVEPOINT tp_grow", "RELEASE SAVEPOINT tp_grow"]);
-            if error.is_interference() {
-                last = Some(error);
-                break;
-            }
             // A trigger or default that asks who makes the row and finds nobody.
             if !bound && !self.bindings.is_empty() && mend::asks_for_identity(&error) {
                 bound = true;

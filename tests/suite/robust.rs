@@ -180,7 +180,7 @@ async fn a_table_whose_trigger_hangs_is_never_held() {
     assert!(held.is_empty(), "{held:#?}");
     let told = |c: &&Cell| c.reason.as_deref().is_some_and(|r| r.contains("timed out"));
     assert!(
-        cells(&outcome, "public.letter").iter().any(|c| told(c)),
+        cells(&outcome, "public.letter").iter().any(told),
         "{:#?}",
         outcome.coverage
     );

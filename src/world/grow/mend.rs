@@ -23,6 +23,7 @@ impl Grower<'_> {
         depth: usize,
     ) -> Result<bool, ConnError> {
         match error.code.as_str() {
+            _ if error.is_interference() => Ok(false),
             // check_violation: of a constraint, a domain, or no partition for the row
             "23514" => {
                 if let Some(check) = error
