@@ -1,6 +1,7 @@
 //! The order of things: load a schema, find out who its tenants are, verify, and put the outcome together.
 
 mod commit;
+mod embedded;
 pub mod infer;
 pub mod load;
 mod merge;

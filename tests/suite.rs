@@ -17,6 +17,9 @@ mod floors;
 mod house;
 #[path = "suite/leaks.rs"]
 mod leaks;
+#[cfg(feature = "embedded")]
+#[path = "suite/leaks_embedded.rs"]
+mod leaks_embedded;
 #[path = "support/leaks.rs"]
 mod leaks_support;
 #[path = "support/providers.rs"]

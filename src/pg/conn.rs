@@ -152,7 +152,12 @@ pub struct Conn {
     deferred: (String, usize),
     /// Messages that ended by a timeout.
     timeouts: usize,
+    errors: usize,
+    is_embedded: bool,
 }
+
+/// So many of the errors that a session of the embedded server can bear are spent before the others are caught.
+const ERRORS_SPENT: usize = 1_500;
 
 impl Conn {
     /// Connects. `patience` bounds each message; the server's own `statement_timeout` is set a little lower.
@@ -175,9 +180,12 @@ impl Conn {
             patience,
             deferred: Default::default(),
             timeouts: 0,
+            errors: 0,
+            is_embedded: false,
         };
-        let rows = conn.query("SELECT session_user").await?;
+        let rows = conn.query("SELECT session_user, (version() ~ 'wasm')::text").await?;
         conn.superuser = rows[0][0][0].clone().unwrap_or_default();
+        conn.is_embedded = rows[0][0][1].as_deref() == Some("true");
         Ok(conn)
     }
 
@@ -199,6 +207,17 @@ impl Conn {
             self.deferred.0 += "; ";
             self.deferred.1 += 1;
         }
+    }
+
+    /// Whether it is the embedded server's.
+    pub fn is_embedded(&self) -> bool {
+        self.is_embedded
+    }
+
+    /// Whether errors that reach the client should be kept few from now on: each wears the embedded server's session out, and
+    /// those that PL/pgSQL catches do not.
+    pub fn spares_errors(&self) -> bool {
+        self.is_embedded && self.errors > ERRORS_SPENT
     }
 
     /// Statements by which what is tried next waits less than usual, once some have hung, and how many they are: a schema in
@@ -250,6 +269,7 @@ impl Conn {
             },
             other => other,
         })?;
+        self.errors += usize::from(outcome.error.is_some());
         self.timeouts += usize::from(outcome.error.as_ref().is_some_and(DbError::is_timeout));
         Ok(outcome)
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use super::commit;
+use super::embedded;
 use super::infer::{self, Guess};
 use super::merge;
 use super::worlds::{Setting, run_pair};
@@ -112,7 +113,11 @@ pub async fn verify(conn: &mut Conn, request: &Request, progress: &dyn Fn(&str))
     let mut run = Run {
         catalog: &catalog,
         request,
-        notes: Vec::new(),
+        notes: conn
+            .is_embedded()
+            .then(|| embedded::not_judged(&catalog))
+            .into_iter()
+            .collect(),
         hits: Vec::new(),
         cells: Vec::new(),
         grown: Vec::new(),
