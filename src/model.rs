@@ -3,6 +3,7 @@
 //! Owns the types and what can be asked of them; does no IO and knows no driver.
 
 pub mod catalog;
+pub mod command;
 pub mod finding;
 pub mod function;
 pub mod lookup;

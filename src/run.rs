@@ -2,6 +2,7 @@
 
 mod commit;
 mod defaults;
+mod embedded;
 pub mod infer;
 pub mod load;
 mod merge;

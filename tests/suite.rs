@@ -19,10 +19,15 @@ mod house;
 mod leak_table;
 #[path = "suite/leaks.rs"]
 mod leaks;
+#[cfg(feature = "embedded")]
+#[path = "suite/leaks_embedded.rs"]
+mod leaks_embedded;
 #[path = "support/leaks.rs"]
 mod leaks_support;
 #[path = "support/providers.rs"]
 mod providers;
+#[path = "suite/robust.rs"]
+mod robust;
 #[path = "suite/servers.rs"]
 mod servers;
 #[path = "suite/snapshots.rs"]

@@ -22,8 +22,6 @@ pub struct Loaded {
     pub facts: ServerFacts,
     /// Roles that were there before the schema.
     pub roles_before: BTreeSet<String>,
-    /// What the server at hand cannot judge.
-    pub notes: Vec<String>,
 }
 
 /// Starts a server, loads the schema, and runs `work` on it. On Ctrl-C or SIGTERM all of it is taken away at once.
@@ -49,11 +47,7 @@ where
     F: Future<Output = Result<Exit, Failure>>,
 {
     let scratch = server.scratch().await.map_err(Failure::not_run)?;
-    let is_embedded = server.kind() == Provider::Embedded;
-    let mut options = scratch.connect_options();
-    if !is_embedded {
-        options = options.options([("statement_timeout", "10s"), ("lock_timeout", "5s")]);
-    }
+    let options = scratch.bounded_options();
     let roles_before = scratch.roles_before().clone();
     let mut conn = Conn::open(&options, PATIENCE).await.map_err(Failure::not_run)?;
     let guard = (server.kind() == Provider::Url).then_some(&scratch);
@@ -62,14 +56,6 @@ where
         guard,
     };
     let loaded = load::load(&mut conn, &resolved.steps, load_options).await;
-    let mut notes = Vec::new();
-    if is_embedded {
-        notes.push(
-            "not judged by the embedded server: defaults of databases and roles (ALTER DATABASE, ALTER ROLE ... SET), \
-             and what needs a second connection"
-                .to_owned(),
-        );
-    }
     // A new connection has the defaults of the database, and settings that were never set.
     conn.close().await;
     loaded.map_err(Failure::not_run)?;
@@ -87,11 +73,13 @@ where
         conn,
         facts,
         roles_before,
-        notes,
     })
     .await;
-    scratch.drop_now().await.map_err(Failure::not_run)?;
-    ended
+    let dropped = scratch.drop_now().await;
+    // What went wrong first says why; a server that went away lets nothing be dropped either.
+    let ended = ended?;
+    dropped.map_err(Failure::not_run)?;
+    Ok(ended)
 }
 
 /// Returns when the user asks to stop.

@@ -74,14 +74,13 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     scratch::with_schema(&resolved, |mut loaded| async move {
         request.roles_before = loaded.roles_before.clone();
         let bar = progress();
-        let mut outcome = verify(&mut loaded.conn, &request, &|what| bar.set_message(what.to_owned()))
+        let outcome = verify(&mut loaded.conn, &request, &|what| bar.set_message(what.to_owned()))
             .await
             .map_err(|error| match error {
                 VerifyError::NoRole { .. } | VerifyError::Setup(_) => Failure::usage(error),
                 _ => Failure::not_run(error),
             })?;
         bar.finish_and_clear();
-        outcome.notes.append(&mut loaded.notes);
         loaded.conn.close().await;
         let report = Report {
             outcome: &outcome,

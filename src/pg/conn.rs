@@ -42,7 +42,36 @@ impl DbError {
     /// (classes of the manual's appendix "PostgreSQL Error Codes"). Never evidence of isolation.
     pub fn is_interference(&self) -> bool {
         let class = self.code.get(..2).unwrap_or("");
-        ["25", "40", "53", "54", "55", "57", "58", "XX"].contains(&class)
+        ["08", "25", "40", "53", "54", "55", "57", "58", "XX"].contains(&class)
+    }
+
+    /// Stands for what a statement did to a table that cannot be read for another's lock.
+    pub fn unread(table: &str) -> Self {
+        Self {
+            code: "55P03".to_owned(),
+            message: format!("table {table} is locked, so what changed in it is not known"),
+            detail: None,
+            hint: None,
+            position: None,
+            constraint: None,
+            table: Some(table.to_owned()),
+            context: None,
+        }
+    }
+
+    /// Whether it ended what took too long, or waited too long for another's lock.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.code.as_str(), "57014" | "55P03")
+    }
+
+    /// Code and message as the reason of a cell, and that it is no answer where it is none.
+    pub fn reason(&self) -> String {
+        let what = match (self.is_timeout(), self.is_interference()) {
+            (true, _) => "timed out: ",
+            (false, true) => "cut short: ",
+            (false, false) => "",
+        };
+        format!("{what}{} {}", self.code, self.message)
     }
 
     /// Everything a client can see of it.
@@ -84,6 +113,15 @@ pub enum ConnError {
     /// The connection failed or was lost.
     #[error("talk to the server: {0}")]
     Lost(#[source] sqlx::Error),
+    /// The connection was lost in the middle of a message.
+    #[error("get an answer, for the server ended the connection; nothing is judged: {source} [{statement}]")]
+    LostDuring {
+        /// What the driver or the server said.
+        #[source]
+        source: sqlx::Error,
+        /// The message's first characters.
+        statement: String,
+    },
     /// A statement of our own failed.
     #[error("run a statement of tenantproof's own: {error} [{statement}]")]
     Refused {
@@ -94,8 +132,13 @@ pub enum ConnError {
         statement: String,
     },
     /// The server did not answer in time.
-    #[error("get an answer within {0:?}")]
-    TimedOut(Duration),
+    #[error("get an answer within {after:?}; nothing is judged [{statement}]")]
+    TimedOut {
+        /// How long it was waited for.
+        after: Duration,
+        /// The message's first characters.
+        statement: String,
+    },
 }
 
 /// A connection to a scratch database, as a superuser.
@@ -107,7 +150,14 @@ pub struct Conn {
     patience: Duration,
     /// Statements that go ahead of the next message, and how many they are.
     deferred: (String, usize),
+    /// Messages that ended by a timeout.
+    timeouts: usize,
+    errors: usize,
+    is_embedded: bool,
 }
+
+/// So many of the errors that a session of the embedded server can bear are spent before the others are caught.
+const ERRORS_SPENT: usize = 1_500;
 
 impl Conn {
     /// Connects. `patience` bounds each message; the server's own `statement_timeout` is set a little lower.
@@ -118,7 +168,10 @@ impl Conn {
             PgConnection::connect_with(&options),
         )
         .await
-        .map_err(|_| ConnError::TimedOut(patience))?
+        .map_err(|_| ConnError::TimedOut {
+            after: patience,
+            statement: "connect".to_owned(),
+        })?
         .map_err(ConnError::Lost)?;
         let mut conn = Self {
             inner,
@@ -126,9 +179,13 @@ impl Conn {
             statements: 0,
             patience,
             deferred: Default::default(),
+            timeouts: 0,
+            errors: 0,
+            is_embedded: false,
         };
-        let rows = conn.query("SELECT session_user").await?;
+        let rows = conn.query("SELECT session_user, (version() ~ 'wasm')::text").await?;
         conn.superuser = rows[0][0][0].clone().unwrap_or_default();
+        conn.is_embedded = rows[0][0][1].as_deref() == Some("true");
         Ok(conn)
     }
 
@@ -150,6 +207,30 @@ impl Conn {
             self.deferred.0 += "; ";
             self.deferred.1 += 1;
         }
+    }
+
+    /// Whether it is the embedded server's.
+    pub fn is_embedded(&self) -> bool {
+        self.is_embedded
+    }
+
+    /// Whether errors that reach the client should be kept few from now on: each wears the embedded server's session out, and
+    /// those that PL/pgSQL catches do not.
+    pub fn spares_errors(&self) -> bool {
+        self.is_embedded && self.errors > ERRORS_SPENT
+    }
+
+    /// Statements by which what is tried next waits less than usual, once some have hung, and how many they are: a schema in
+    /// which many hang is judged in bounded time. For within a savepoint; none while nothing has hung.
+    pub fn limits(&self) -> (String, usize) {
+        let (statement, lock) = match self.timeouts {
+            0 => return Default::default(),
+            1..5 => ("2s", "1s"),
+            5..20 => ("500ms", "250ms"),
+            _ => ("150ms", "100ms"),
+        };
+        let sql = format!("SET LOCAL statement_timeout = '{statement}'; SET LOCAL lock_timeout = '{lock}'; ");
+        (sql, 2)
     }
 
     /// Sends a message and returns whatever came back; an error of the server is part of the outcome.
@@ -176,10 +257,21 @@ impl Conn {
     async fn send(&mut self, sql: &str) -> Result<Outcome, ConnError> {
         self.statements += 1;
         let patience = self.patience;
-        match tokio::time::timeout(patience, self.run_unbounded(sql)).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(ConnError::TimedOut(patience)),
-        }
+        let outcome = tokio::time::timeout(patience, self.run_unbounded(sql)).await;
+        let outcome = outcome.map_err(|_| ConnError::TimedOut {
+            after: patience,
+            statement: shortened(sql),
+        })?;
+        let outcome = outcome.map_err(|error| match error {
+            ConnError::Lost(source) => ConnError::LostDuring {
+                source,
+                statement: shortened(sql),
+            },
+            other => other,
+        })?;
+        self.errors += usize::from(outcome.error.is_some());
+        self.timeouts += usize::from(outcome.error.as_ref().is_some_and(DbError::is_timeout));
+        Ok(outcome)
     }
 
     async fn run_unbounded(&mut self, sql: &str) -> Result<Outcome, ConnError> {
@@ -259,8 +351,12 @@ impl Conn {
 fn refused(error: DbError, statement: &str) -> ConnError {
     ConnError::Refused {
         error: Box::new(error),
-        statement: statement.chars().take(400).collect(),
+        statement: shortened(statement),
     }
+}
+
+fn shortened(statement: &str) -> String {
+    statement.chars().take(400).collect()
 }
 
 fn text_values(row: &sqlx::postgres::PgRow) -> Result<Vec<Option<String>>, ConnError> {

@@ -139,6 +139,15 @@ impl Scratch {
         self.options.clone()
     }
 
+    /// The same with limits for statements and locks, so that what hangs is cut short; the embedded server has none.
+    pub fn bounded_options(&self) -> PgConnectOptions {
+        let options = self.connect_options();
+        match self.home {
+            Some(Home::Instance(_)) => options,
+            _ => options.options([("statement_timeout", "10s"), ("lock_timeout", "5s")]),
+        }
+    }
+
     /// The roles that were on the server before this database was; none on the embedded server, whose instances share
     /// nothing.
     pub fn roles_before(&self) -> &BTreeSet<String> {

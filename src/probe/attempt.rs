@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod shield;
+
 use super::binding::Binding;
 use super::observe::{self, Query, Seen};
 use super::state::{Change, State};
@@ -100,6 +102,9 @@ impl<'a> Bench<'a> {
             strayed: BTreeSet::new(),
         };
         bench.strays().await?;
+        if bench.conn.is_embedded() {
+            bench.conn.query(shield::HELPER).await?;
+        }
         Ok(bench)
     }
 
@@ -146,7 +151,10 @@ impl<'a> Bench<'a> {
             .map(|name| format!(", pg_catalog.current_setting({}, true)", quote::literal(name)))
             .collect();
         let prepare: String = act.prepare.iter().map(|s| format!("{s}; ")).collect();
-        let sql = &act.sql;
+        let shielded = self.conn.spares_errors().then(|| shield::around(&act.sql));
+        let sql = shielded.as_deref().unwrap_or(&act.sql);
+        let settings = settings + if shielded.is_some() { shield::ERROR } else { "" };
+        let (limit, limited) = self.conn.limits();
         let counters = match &self.watched {
             Some(watched) => counters(watched.iter().copied()),
             None => counters(self.catalog.tables().map(|t| t.oid)),
@@ -154,7 +162,7 @@ impl<'a> Bench<'a> {
         let outcome = self
             .conn
             .run(&format!(
-                "SAVEPOINT tp_attempt; SET CONSTRAINTS ALL IMMEDIATE; {prepare} {bind} {sql}; \
+                "SAVEPOINT tp_attempt; {limit}SET CONSTRAINTS ALL IMMEDIATE; {prepare} {bind} {sql}; \
                  SELECT current_user::text, session_user::text{settings}; \
                  SET LOCAL SESSION AUTHORIZATION {superuser}; {counters}",
                 bind = binding.sql(),
@@ -164,25 +172,38 @@ impl<'a> Bench<'a> {
             error: outcome.error,
             ..Effect::default()
         };
+        let mut moved = Rows::new();
         if effect.error.is_none() {
             let mut results = outcome
                 .results
                 .into_iter()
-                .skip(2 + act.prepare.len() + binding.statements());
+                .skip(2 + limited + act.prepare.len() + binding.statements());
             effect.rows = results.next().map(|r| r.rows).unwrap_or_default();
             let mut tail: Vec<Rows> = results.map(|r| r.rows).collect();
-            let counters = tail.pop().unwrap_or_default();
+            moved = tail.pop().unwrap_or_default();
             effect.identity = tail
                 .into_iter()
                 .find(|rows| rows.len() == 1)
                 .and_then(|mut r| r.pop())
                 .unwrap_or_default();
-            let mut touched = self.touched(&counters);
+            if shielded.is_some() {
+                effect.error = effect.identity.pop().flatten().and_then(|text| shield::error(&text));
+            }
+        }
+        if effect.error.is_some() {
+            effect.rows.clear();
+            effect.identity.clear();
+        } else {
+            let mut touched = self.touched(&moved);
             touched.extend(act.reread);
             if !touched.is_empty() {
                 let tables: Vec<&Relation> = self.roots_of(&touched);
                 let now = State::read(self.conn, &tables).await?;
                 effect.changes = self.baseline.changes(&now);
+                let is_known = |t: &&&Relation| now.0.contains_key(&t.oid) && self.baseline.0.contains_key(&t.oid);
+                if let Some(table) = tables.iter().find(|t| !is_known(t)) {
+                    effect.error = Some(DbError::unread(&table.name.to_string()));
+                }
             }
             // A statement that changed nothing that decides access opened nothing.
             let decided = effect.changes.iter().any(|c| self.classes.is_authority(c.relation));

@@ -3,7 +3,6 @@
 mod write;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::binding::Binding;
 use super::evidence::{Scene, column_is};
@@ -39,7 +38,7 @@ pub struct Hit {
     /// Script, without its universes.
     pub evidence: String,
     /// The universes.
-    pub scenery: Arc<Scenery>,
+    pub scenery: std::sync::Arc<Scenery>,
     /// Relations that a view or function shows rows of: where one of them is at fault itself, this is only a route to it.
     pub through: Vec<String>,
 }
@@ -106,6 +105,9 @@ impl<'a> Judge<'a> {
             reason,
             hit: None,
         };
+        if let Some(error) = seen.zero.interference().or(seen.one.interference()) {
+            return verdict(CellVerdict::Vacuous, Some(error.reason()));
+        }
         let found = match (seen.zero, seen.one) {
             (Seen::Failed(zero), Seen::Failed(one))
                 if zero.code == one.code && zero.visible_text() == one.visible_text() =>
@@ -120,9 +122,6 @@ impl<'a> Judge<'a> {
                 };
             }
             (_, Seen::Failed(one)) => {
-                if one.code == "57014" {
-                    return verdict(CellVerdict::Vacuous, Some("timed out".to_owned()));
-                }
                 let text = one.visible_text();
                 let quotes = self.trial.has_canary(&[Some(text.clone())]);
                 let oracle = if quotes {
@@ -305,7 +304,7 @@ impl<'a> Judge<'a> {
             Seen::Failed(error) if control && !error.is_interference() => {
                 cell(CellVerdict::Held, Some(format!("refuses: {}", error.code)))
             }
-            Seen::Failed(error) => cell(CellVerdict::Vacuous, Some(format!("{} {}", error.code, error.message))),
+            Seen::Failed(error) => cell(CellVerdict::Vacuous, Some(error.reason())),
             Seen::Rows(_) => {
                 let extra: Vec<&Vec<Option<String>>> = one.beyond(base).into_iter().filter(|r| !shared(r)).collect();
                 let visible: Vec<&&Vec<Option<String>>> = extra

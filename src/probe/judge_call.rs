@@ -77,7 +77,7 @@ impl Judge<'_> {
                     return None;
                 }
             }
-            (_, Seen::Failed(error)) if error.code == "57014" => return None,
+            (Seen::Failed(error), _) | (_, Seen::Failed(error)) if error.is_interference() => return None,
             (_, Seen::Failed(error)) => {
                 let text = error.visible_text();
                 let was = match &before {

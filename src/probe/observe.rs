@@ -29,6 +29,14 @@ impl Seen {
         }
     }
 
+    /// The error, where it is no answer.
+    pub fn interference(&self) -> Option<&DbError> {
+        match self {
+            Self::Failed(error) => Some(error).filter(|e| e.is_interference()),
+            Self::Rows(_) => None,
+        }
+    }
+
     /// Rows that are here more often than in the other.
     pub fn beyond<'a>(&'a self, other: &Self) -> Vec<&'a Vec<Option<String>>> {
         let mut counts: BTreeMap<&Vec<Option<String>>, usize> = BTreeMap::new();
@@ -107,9 +115,11 @@ pub async fn observe(conn: &mut Conn, binding: &Binding, queries: &[Query]) -> R
     while seen.len() < queries.len() {
         let rest = &queries[seen.len()..queries.len().min(seen.len() + batch)];
         let statements: Vec<&str> = rest.iter().map(|q| q.sql.as_str()).collect();
+        let (limit, limited) = conn.limits();
+        let ahead = 1 + limited + binding.statements();
         let outcome = conn
             .run(&format!(
-                "SAVEPOINT tp_observe; {} {}",
+                "SAVEPOINT tp_observe; {limit}{} {}",
                 binding.sql(),
                 statements.join("; ")
             ))
@@ -120,9 +130,9 @@ pub async fn observe(conn: &mut Conn, binding: &Binding, queries: &[Query]) -> R
             "RELEASE SAVEPOINT tp_observe",
         ]);
         let mut results = outcome.results.into_iter();
-        let prepared = results.by_ref().take(1 + binding.statements()).count();
+        let prepared = results.by_ref().take(ahead).count();
         if let Some(error) = &outcome.error
-            && prepared <= binding.statements()
+            && prepared < ahead
         {
             return Err(ConnError::Refused {
                 error: Box::new(error.clone()),

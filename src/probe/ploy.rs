@@ -187,8 +187,9 @@ async fn run(
 ) -> Result<Option<(String, bool)>, ConnError> {
     let superuser = quote::ident(conn.superuser());
     let become_superuser = format!("SET LOCAL SESSION AUTHORIZATION {superuser}");
+    let (limit, _) = conn.limits();
     let mut message = format!(
-        "SAVEPOINT tp_ploy; SELECT pg_catalog.set_config('{SHOWN}', '', false); SET CONSTRAINTS ALL IMMEDIATE; "
+        "SAVEPOINT tp_ploy; {limit}SELECT pg_catalog.set_config('{SHOWN}', '', false); SET CONSTRAINTS ALL IMMEDIATE; "
     );
     let mut last = None;
     for step in steps {

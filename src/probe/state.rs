@@ -30,7 +30,8 @@ pub struct Change {
 }
 
 impl State {
-    /// Reads tables. Children are read by themselves, partitions through their parent.
+    /// Reads tables. Children are read by themselves, partitions through their parent. A table that cannot be read in time
+    /// is left out.
     pub async fn read(conn: &mut Conn, tables: &[&Relation]) -> Result<Self, ConnError> {
         let queries: Vec<String> = tables
             .iter()
@@ -49,15 +50,35 @@ impl State {
             .collect();
         let mut state = Self::default();
         // A message is kept to a size that the server parses in one go without a large peak.
-        for (queries, tables) in queries.chunks(200).zip(tables.chunks(200)) {
-            for (rows, table) in conn.query(&queries.join("; ")).await?.into_iter().zip(tables) {
-                let rows = rows.into_iter().filter_map(|mut row| {
+        let mut from = 0;
+        while from < tables.len() {
+            let to = tables.len().min(from + 200);
+            let sql = queries[from..to].join("; ");
+            let outcome = conn
+                .run(&format!("SAVEPOINT tp_read; {sql}; RELEASE SAVEPOINT tp_read"))
+                .await?;
+            let results: Vec<_> = outcome.results.into_iter().skip(1).collect();
+            let read = results.len().min(to - from);
+            for (result, table) in results.into_iter().zip(&tables[from..to]) {
+                let rows = result.rows.into_iter().filter_map(|mut row| {
                     let values = row.split_off(2);
                     let ctid = row.pop()??;
                     let table = row.pop()??;
                     Some(((table, ctid), values))
                 });
                 state.0.insert(table.oid, rows.collect());
+            }
+            from += read;
+            if let Some(error) = outcome.error {
+                conn.defer(&["ROLLBACK TO SAVEPOINT tp_read", "RELEASE SAVEPOINT tp_read"]);
+                if !error.is_interference() {
+                    return Err(ConnError::Refused {
+                        error: Box::new(error),
+                        statement: queries.get(from).cloned().unwrap_or_default(),
+                    });
+                }
+                // Somebody holds a lock on it: what it holds is not known.
+                from += 1;
             }
         }
         Ok(state)
@@ -78,6 +99,11 @@ impl State {
             .collect()
     }
 
+    /// Leaves out the tables that the other does not know.
+    pub fn limit_to(&mut self, other: &Self) {
+        self.0.retain(|table, _| other.0.contains_key(table));
+    }
+
     /// The row at a place.
     pub fn row(&self, table: u32, id: &RowId) -> Option<&Row> {
         self.0.get(&table)?.get(id)
@@ -85,10 +111,10 @@ impl State {
 
     /// What `later`, which may hold fewer tables, changed.
     pub fn changes(&self, later: &Self) -> Vec<Change> {
-        let none = BTreeMap::new();
         let mut changes = Vec::new();
         for (table, now) in &later.0 {
-            let before = self.0.get(table).unwrap_or(&none);
+            // Not known before: nothing can be said of it.
+            let Some(before) = self.0.get(table) else { continue };
             let gone = before
                 .iter()
                 .filter(|(id, _)| !now.contains_key(*id))

@@ -196,7 +196,10 @@ async fn leftover(
     sql: &str,
 ) -> Result<Option<Hit>, ConnError> {
     let superuser = conn.superuser().to_owned();
-    let outcome = conn.run(&format!("BEGIN; {} {sql}; COMMIT", binding.sql())).await?;
+    let (limit, _) = conn.limits();
+    let outcome = conn
+        .run(&format!("BEGIN; {limit}{} {sql}; COMMIT", binding.sql()))
+        .await?;
     if outcome.error.is_some() {
         conn.query("ROLLBACK").await?;
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::commit;
 use super::defaults;
+use super::embedded;
 use super::infer::{self, Guess};
 use super::merge;
 use super::territory::{self, Territories};
@@ -117,7 +118,11 @@ pub async fn verify(conn: &mut Conn, request: &Request, progress: &dyn Fn(&str))
         catalog: &catalog,
         territories: &territories,
         request,
-        notes: Vec::new(),
+        notes: conn
+            .is_embedded()
+            .then(|| embedded::not_judged(&catalog))
+            .into_iter()
+            .collect(),
         hits: Vec::new(),
         cells: Vec::new(),
         grown: Vec::new(),

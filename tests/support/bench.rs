@@ -113,7 +113,7 @@ impl Bench {
 
     /// A connection to a loaded database.
     pub async fn connect(&self, scratch: &Scratch) -> Conn {
-        Conn::open(&scratch.connect_options(), Duration::from_secs(120))
+        Conn::open(&scratch.bounded_options(), Duration::from_secs(120))
             .await
             .expect("the scratch database takes a connection")
     }

@@ -75,7 +75,7 @@ fn table(sql: &mut String, n: usize) {
             "  parent_id uuid NOT NULL,\n  FOREIGN KEY (tenant_id, parent_id) REFERENCES app.t{p:04} (tenant_id, id) ON DELETE CASCADE,\n"
         )
     });
-    let written_by = if n % 3 == 0 {
+    let written_by = if n.is_multiple_of(3) {
         "tenant_id = app.tenant() AND app.has_role('editor')"
     } else {
         "tenant_id = (SELECT app.tenant())"

@@ -269,7 +269,8 @@ impl<'a> Judge<'a> {
 
     /// The same statement in both worlds.
     pub fn outcome(&self, relation: &Relation, probe: &WriteProbe, without: &Effect, with: &Effect) -> Option<Hit> {
-        if without.code() == with.code() {
+        let interferes = |e: &Effect| e.error.as_ref().is_some_and(|e| e.is_interference());
+        if without.code() == with.code() || interferes(without) || interferes(with) {
             return None;
         }
         let trial = self.trial;

@@ -176,10 +176,7 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
         let cell = if serious {
             (CellVerdict::Violated, None)
         } else if let Some(error) = interference(tried.iter().map(|t| &t.effect)) {
-            (
-                CellVerdict::Vacuous,
-                Some(format!("an attempt was cut short: {} {}", error.code, error.message)),
-            )
+            (CellVerdict::Vacuous, Some(error.reason()))
         } else if controlled.contains(&(*oid, *command)) {
             (CellVerdict::Held, None)
         } else if no_policy(relation, trial, *command) {
@@ -293,10 +290,7 @@ fn judge_calls(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: &
         let cell = if hits.iter().any(|h| h.severity >= crate::model::Severity::Medium) {
             (CellVerdict::Violated, None)
         } else if let Some(error) = interference(tried.iter().map(|t| &t.one)) {
-            (
-                CellVerdict::Vacuous,
-                Some(format!("a call was cut short: {} {}", error.code, error.message)),
-            )
+            (CellVerdict::Vacuous, Some(error.reason()))
         } else if worked {
             (CellVerdict::Held, None)
         } else if has_identity(trial.session) {
