@@ -35,8 +35,8 @@ fn blocked(trial: &Trial<'_>, table: &Relation, key: &ForeignKey) -> Option<Ploy
         return None;
     }
     // A row to which nothing of B's refers: B could delete it.
-    let leaf = |r: &&GrownRow| !matches!(r.variant, Variant::Base | Variant::Closed { .. });
-    let theirs = trial.b.rows_of(parent.oid).find(leaf)?;
+    let is_free = |r: &&GrownRow| !matches!(r.variant, Variant::Closed { .. }) && !is_referred(trial, parent, r);
+    let theirs = trial.b.rows_of(parent.oid).find(is_free)?;
     let mut row = mine;
     for (here, there) in key.columns.iter().zip(&key.referenced_columns) {
         row.insert(here.clone(), theirs.values.get(there).cloned().flatten());
@@ -73,4 +73,20 @@ fn blocked(trial: &Trial<'_>, table: &Relation, key: &ForeignKey) -> Option<Ploy
     ploy.severity = Severity::Medium;
     ploy.command = Command::Insert;
     Some(ploy)
+}
+
+/// Whether a row of B's universe refers to this one.
+fn is_referred(trial: &Trial<'_>, parent: &Relation, row: &GrownRow) -> bool {
+    trial.catalog.referrers(parent.oid).any(|child| {
+        let mut keys = child.foreign_keys.iter().filter(|k| k.references == parent.oid);
+        keys.any(|key| {
+            trial.b.rows_of(child.oid).any(|r| {
+                let mut pairs = key.columns.iter().zip(&key.referenced_columns);
+                pairs.all(|(here, there)| {
+                    let value = r.values.get(here).and_then(Option::as_ref);
+                    value.is_some() && value == row.values.get(there).and_then(Option::as_ref)
+                })
+            })
+        })
+    })
 }
