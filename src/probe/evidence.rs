@@ -44,10 +44,10 @@ impl Scene<'_> {
         let mut script = self.opening(title);
         script.universe("the rows of nobody's tenant", self.common);
         script.universe("tenant A", self.a);
+        self.control(&mut script);
         script.observe("what the session reads while only A is there", binding, query, "before");
         script.universe("tenant B", self.b);
         script.observe("the same read, with B there", binding, query, "after");
-        self.control(&mut script);
         // An error is a refusal unless it appeared with B.
         script.verdict("pg_catalog.current_setting('proof.after', true) IS DISTINCT FROM pg_catalog.current_setting('proof.before', true)");
         script.text
@@ -64,9 +64,9 @@ impl Scene<'_> {
             "before",
         );
         script.universe("tenant A", self.a);
+        self.control(&mut script);
         script.universe("tenant B", self.b);
         script.observe("the same read, with rows of A and B there", binding, query, "after");
-        self.control(&mut script);
         script.verdict(
             "pg_catalog.current_setting('proof.after', true) IS NOT NULL AND \
              pg_catalog.current_setting('proof.after', true) IS DISTINCT FROM pg_catalog.current_setting('proof.before', true)",
@@ -85,6 +85,7 @@ impl Scene<'_> {
         if let Check::RowsKept(table) = check {
             script.remember("with_a", &places(table, "true"));
         }
+        self.control(&mut script);
         script.universe("tenant B", self.b);
         for statement in &act.prepare {
             script.line(&format!("{statement};"));
@@ -102,7 +103,6 @@ impl Scene<'_> {
             Check::SameView(binding, query) => script.observe("what is seen before", binding, query, "before"),
             Check::Never(_) => {}
         }
-        self.control(&mut script);
         script.act(binding, &act.sql);
         let fault = match check {
             Check::RowsKept(table) => {
@@ -129,10 +129,10 @@ impl Scene<'_> {
         let mut script = self.opening(title);
         script.universe("the rows of nobody's tenant", self.common);
         script.universe("tenant A", self.a);
+        self.control(&mut script);
         script.try_out("while only A is there", binding, sql, "without");
         script.universe("tenant B", self.b);
         script.try_out("with B there", binding, sql, "with");
-        self.control(&mut script);
         // Refused for want of a privilege or by a policy in both worlds: nothing is told.
         script.verdict("pg_catalog.current_setting('proof.with', true) IS DISTINCT FROM pg_catalog.current_setting('proof.without', true)");
         script.text
@@ -156,13 +156,13 @@ impl Scene<'_> {
         script.line("SELECT pg_catalog.set_config('proof.superuser', session_user, false);");
         script.universe("the rows of nobody's tenant", self.common);
         script.universe("tenant A", self.a);
+        self.control(&mut script);
         if compare {
             script.say("while only A is there");
             script.steps(steps, "false");
             script.remember("before", "pg_catalog.current_setting('proof.shown', true)");
         }
         script.universe("tenant B", self.b);
-        self.control(&mut script);
         script.say("the act");
         script.line("SELECT pg_catalog.set_config('proof.shown', '', false);");
         script.steps(steps, fault);

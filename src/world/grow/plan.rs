@@ -198,6 +198,10 @@ impl<'g> Growth<'g, '_> {
             };
             return Some(Choice::Value(Some(format!("{year}-01-01 00:00:00+00"))));
         }
+        // What nothing asks about is still in force: a reader that is mended will ask.
+        if column.category == "D" && !column.not_null && super::states::says_ended(&column.name) {
+            return Some(Choice::Value(None));
+        }
         if let Some(value) = classes.preferred_literal(table.oid, &column.name) {
             return Some(Choice::Value(Some(value.to_owned())));
         }

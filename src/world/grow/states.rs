@@ -178,9 +178,9 @@ pub(super) fn closed_relationships(classes: &Classes, table: &Relation, rival: &
     rows
 }
 
-/// Values of columns that say, by name, that a relationship is over or has not begun.
-fn closings(classes: &Classes, table: &Relation) -> Vec<(String, String)> {
-    const ENDED: [&str; 9] = [
+/// Whether a column says, by name, when or that a row came to its end.
+pub(super) fn says_ended(column: &str) -> bool {
+    [
         "revoked",
         "deleted",
         "removed",
@@ -190,7 +190,13 @@ fn closings(classes: &Classes, table: &Relation) -> Vec<(String, String)> {
         "expire",
         "valid_until",
         "archived",
-    ];
+    ]
+    .iter()
+    .any(|word| column.contains(word))
+}
+
+/// Values of columns that say, by name, that a relationship is over or has not begun.
+fn closings(classes: &Classes, table: &Relation) -> Vec<(String, String)> {
     const CLOSED: [&str; 16] = [
         "revoked",
         "pending",
@@ -211,7 +217,7 @@ fn closings(classes: &Classes, table: &Relation) -> Vec<(String, String)> {
     ];
     let mut found = Vec::new();
     for column in table.columns.iter().filter(|c| c.is_insertable()) {
-        let says_ended = ENDED.iter().any(|word| column.name.contains(word));
+        let says_ended = says_ended(&column.name);
         match column.category.as_str() {
             "D" if says_ended => found.push((column.name.clone(), "2001-01-01 00:00:00+00".to_owned())),
             "B" if says_ended => found.push((column.name.clone(), "true".to_owned())),
