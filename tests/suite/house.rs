@@ -16,16 +16,6 @@ const LONG_FILES: &[(&str, usize, &str)] = &[
         "reads with and without a context are one file",
     ),
     (
-        "src/sql/expr.rs",
-        740,
-        "reading comparisons and classifying operands are still one file",
-    ),
-    (
-        "src/world/classes/infer.rs",
-        730,
-        "each source of meaning is a method of one inference",
-    ),
-    (
         "src/world/grow.rs",
         710,
         "planning a row and making it are still one file",

@@ -1,8 +1,11 @@
 //! Reading what columns mean from the text of policies, views, checks and functions, from keys and from names.
 
+mod groups;
 mod membership;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+
+use groups::UnionFind;
 
 use super::{Class, Classes, ColumnKey, Form, Source, is_named};
 use crate::model::{Catalog, Column, Relation, Session, Tenancy};
@@ -568,44 +571,5 @@ fn json_sources(name: &str, json: &serde_json::Value, path: &mut Vec<String>, so
             }
         }
         serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
-    }
-}
-
-#[derive(Debug, Default)]
-struct UnionFind {
-    index: BTreeMap<ColumnKey, usize>,
-    parent: Vec<usize>,
-}
-
-impl UnionFind {
-    fn slot(&mut self, column: ColumnKey) -> usize {
-        let next = self.parent.len();
-        let slot = *self.index.entry(column).or_insert(next);
-        if slot == next {
-            self.parent.push(next);
-        }
-        slot
-    }
-
-    fn root(&self, mut slot: usize) -> usize {
-        while self.parent[slot] != slot {
-            slot = self.parent[slot];
-        }
-        slot
-    }
-
-    fn find(&mut self, column: ColumnKey) -> usize {
-        let slot = self.slot(column);
-        self.root(slot)
-    }
-
-    fn join(&mut self, a: ColumnKey, b: ColumnKey) {
-        let (a, b) = (self.slot(a), self.slot(b));
-        let (a, b) = (self.root(a), self.root(b));
-        self.parent[a] = b;
-    }
-
-    fn members(&self) -> Vec<ColumnKey> {
-        self.index.keys().cloned().collect()
     }
 }
