@@ -79,6 +79,7 @@ impl<'a> Inference<'a> {
         self.adopt_memberships();
         self.spread_names();
         self.spread_classes();
+        self.free_counterparties();
         self.inherit();
         self.number_groups();
         self.find_roots();
@@ -371,6 +372,23 @@ impl<'a> Inference<'a> {
                         .entry((relation.oid, column.name.clone()))
                         .or_insert((*class, Form::Whole));
                 }
+            }
+        }
+    }
+
+    /// A table whose key is nothing but tenants relates them to one another: one is the row's own, and the others are left
+    /// free where no foreign key binds them, or a tenant could have one row only.
+    fn free_counterparties(&mut self) {
+        for table in self.catalog.tables() {
+            let Some(key) = table.primary_key() else { continue };
+            let is_tenant = |c: &String| matches!(self.found.class(table.oid, c), Some((Class::Tenant, Form::Whole)));
+            if key.columns.len() < 2 || !key.columns.iter().all(is_tenant) {
+                continue;
+            }
+            let is_bound = |c: &String| table.foreign_keys.iter().any(|k| k.columns.contains(c));
+            let own = key.columns.iter().find(|c| is_bound(c)).unwrap_or(&key.columns[0]);
+            for column in key.columns.iter().filter(|c| *c != own && !is_bound(c)) {
+                self.found.classes.remove(&(table.oid, column.clone()));
             }
         }
     }
