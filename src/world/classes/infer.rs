@@ -2,10 +2,12 @@
 
 mod groups;
 mod membership;
+mod sources;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use groups::UnionFind;
+use sources::session_sources;
 
 use super::{Class, Classes, ColumnKey, Form, Source, is_named};
 use crate::model::{Catalog, Column, Relation, Session, Tenancy};
@@ -54,7 +56,14 @@ impl<'a> Inference<'a> {
                     let asks = !facts.settings.is_empty()
                         || text.to_uppercase().contains("_USER")
                         || !facts.relations.is_empty();
-                    if asks {
+                    // A condition that looks at no column tells no rows apart: it asks for a tenant, whichever it is.
+                    let tells_apart = facts.comparisons.iter().any(|c| {
+                        [&c.left, &c.right].into_iter().any(|side| {
+                            self.column_of(side, Some(relation))
+                                .is_some_and(|(oid, _)| oid == relation.oid)
+                        })
+                    });
+                    if asks && (tells_apart || is_written_by_functions(catalog, relation)) {
                         self.found.guarded.insert(relation.oid);
                     }
                     self.read(&facts, Some(relation));
@@ -463,6 +472,23 @@ impl<'a> Inference<'a> {
     }
 }
 
+/// Whether a function puts rows into a table: they may be of whoever called it.
+fn is_written_by_functions(catalog: &Catalog, relation: &Relation) -> bool {
+    let name = &relation.name.name;
+    let full = format!("{}.{name}", relation.name.schema);
+    catalog.functions.iter().any(|f| {
+        let words: Vec<String> = f
+            .body
+            .split(|c: char| c.is_whitespace() || matches!(c, '(' | ';' | '"'))
+            .filter(|w| !w.is_empty())
+            .map(str::to_lowercase)
+            .collect();
+        words
+            .windows(2)
+            .any(|w| matches!(w[0].as_str(), "into" | "update" | "copy") && (w[1] == *name || w[1] == full))
+    })
+}
+
 /// Tables whose triggers run a function.
 fn triggered_tables(catalog: &Catalog, function: &crate::model::Function) -> Vec<u32> {
     if !function.is_trigger() {
@@ -552,42 +578,5 @@ fn literals_of(operand: &Operand) -> Option<Vec<String>> {
         expr::OperandKind::Literal(value) => Some(vec![value.clone()]),
         expr::OperandKind::Literals(values) => Some(values.clone()),
         _ => None,
-    }
-}
-
-/// Which setting, or place in a JSON setting, holds which key.
-fn session_sources(sessions: &[Session]) -> Vec<(Source, Class)> {
-    let mut sources = Vec::new();
-    for (name, template) in sessions.iter().flat_map(|s| &s.settings) {
-        match serde_json::from_str::<serde_json::Value>(template) {
-            Ok(json @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) => {
-                json_sources(name, &json, &mut Vec::new(), &mut sources)
-            }
-            _ => {
-                if let Some(class) = Class::of_token(template) {
-                    sources.push(((name.clone(), Vec::new()), class));
-                }
-            }
-        }
-    }
-    sources
-}
-
-fn json_sources(name: &str, json: &serde_json::Value, path: &mut Vec<String>, sources: &mut Vec<(Source, Class)>) {
-    match json {
-        serde_json::Value::Object(map) => {
-            for (key, value) in map {
-                path.push(key.clone());
-                json_sources(name, value, path, sources);
-                path.pop();
-            }
-        }
-        serde_json::Value::Array(items) => items.iter().for_each(|item| json_sources(name, item, path, sources)),
-        serde_json::Value::String(text) => {
-            if let Some(class) = Class::of_token(text) {
-                sources.push(((name.to_owned(), path.clone()), class));
-            }
-        }
-        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
     }
 }
