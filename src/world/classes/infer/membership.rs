@@ -33,8 +33,11 @@ impl Inference<'_> {
                     column.base_type.as_str(),
                     "uuid" | "text" | "integer" | "bigint" | "citext"
                 ) || column.base_type.starts_with("character varying");
-                if is_tenant && fits && !self.found.classes.contains_key(&(table.oid, column.name.clone())) {
-                    self.classify((table.oid, column.name.clone()), Class::Tenant, Form::Whole);
+                let key = (table.oid, column.name.clone());
+                // A column that is compared with the role, or with a constant, holds that.
+                let is_settled = self.found.classes.contains_key(&key) || self.found.preferred.contains_key(&key);
+                if is_tenant && fits && !is_settled {
+                    self.classify(key, Class::Tenant, Form::Whole);
                 }
             }
         }
