@@ -173,3 +173,51 @@ fn most_referred(catalog: &Catalog, classes: &Classes, class: Class) -> Option<(
 fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Attacker;
+    use crate::run::infer::Certainty;
+    use crate::run::target::TargetFile;
+
+    #[test]
+    fn what_is_printed_is_a_target_file() {
+        let session = |name: &str, settings: &[(&str, &str)], setup: &[&str]| Session {
+            name: name.to_owned(),
+            role: "app".to_owned(),
+            attacker: Attacker::Sql,
+            settings: settings
+                .iter()
+                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+                .collect(),
+            setup: setup.iter().map(|s| (*s).to_owned()).collect(),
+        };
+        let sessions = vec![
+            session(
+                "a",
+                &[("app.t", "{tenant}"), ("my.doc", r#"{"a'b": "{user}"}"#)],
+                &["SELECT '\"'"],
+            ),
+            session("b", &[], &[]),
+        ];
+        let tenancy = Tenancy {
+            columns: vec!["tenant_id".to_owned()],
+            root: Some("public.tenants".to_owned()),
+            ..Tenancy::default()
+        };
+        let guess = |subject: Option<&str>| Guess {
+            what: "something".to_owned(),
+            reason: "because".to_owned(),
+            certainty: Certainty::Likely,
+            subject: subject.map(str::to_owned),
+        };
+        let guesses = [guess(None), guess(Some("app")), guess(Some("app.t"))];
+        let text = render(&Catalog::default(), &sessions, &guesses, &tenancy);
+        let read: TargetFile = toml::from_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+        assert_eq!(read.session, sessions);
+        assert_eq!(read.tenancy, tenancy);
+        assert!(text.contains("# likely: something: because\n\"app.t\""), "{text}");
+        assert!(!text.contains("[]"), "{text}");
+    }
+}

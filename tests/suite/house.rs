@@ -15,16 +15,6 @@ const LONG_FILES: &[(&str, usize, &str)] = &[
         615,
         "reads with and without a context are one file",
     ),
-    (
-        "src/sql/expr.rs",
-        740,
-        "reading comparisons and classifying operands are still one file",
-    ),
-    (
-        "src/world/classes/infer.rs",
-        730,
-        "each source of meaning is a method of one inference",
-    ),
 ];
 
 fn root() -> PathBuf {

@@ -251,7 +251,8 @@ impl<'c> Reading<'c> {
             let is_prefix = longer
                 .iter()
                 .any(|(name, path)| *name == p.name && path.len() > p.path.len() && path.starts_with(&p.path));
-            !(is_prefix && p.columns.is_empty()) && !(p.path.is_empty() && documents.contains(&p.name))
+            let is_whole = p.path.is_empty() && documents.contains(&p.name);
+            !(is_whole || is_prefix && p.columns.is_empty())
         });
         places.retain(|p| p.name != CLAIMS || !p.path.is_empty());
         for place in &mut places {

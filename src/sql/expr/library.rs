@@ -22,6 +22,9 @@ pub(super) struct Instance {
     pub(super) columns: Vec<(String, Vec<Operand>)>,
 }
 
+/// An expression, and the relation that its columns are of.
+type Text = (String, Option<u32>);
+
 /// The functions and relations of a catalog, for texts that name them.
 #[derive(Debug)]
 pub struct Library<'c> {
@@ -31,7 +34,7 @@ pub struct Library<'c> {
     known: RefCell<HashMap<(u32, String), Rc<Instance>>>,
     open: RefCell<Vec<u32>>,
     /// Expressions that were read already: by text and relation.
-    expressions: RefCell<HashMap<(String, Option<u32>), Rc<Facts>>>,
+    expressions: RefCell<HashMap<Text, Rc<Facts>>>,
 }
 
 impl<'c> Library<'c> {

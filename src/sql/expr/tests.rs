@@ -70,7 +70,75 @@ fn plpgsql_bodies_give_their_statements() {
 
 #[test]
 fn nonsense_gives_no_panic() {
-    for text in ["", ")(", "SELECT", "'", "$$", "\u{0}", "a = = b", "CASE WHEN"] {
+    let deep = "(".repeat(100_000);
+    for text in [
+        "",
+        ")(",
+        "SELECT",
+        "'",
+        "$$",
+        "\u{0}",
+        "a = = b",
+        "CASE WHEN",
+        "é'$a$",
+        &deep,
+    ] {
         let _ = (of_expression(text), of_plpgsql(text));
     }
+}
+
+#[test]
+fn operators_of_one_rank_go_from_left_to_right() {
+    let found = only_comparison("tenant_id = (current_setting('request.jwt.claims')::jsonb -> 'a' ->> 'b')");
+    assert_eq!(found.right.kind, setting("request.jwt.claims", &["a", "b"]));
+}
+
+#[test]
+fn rows_are_compared_column_by_column() {
+    let facts = of_expression("(a, b) IN (SELECT m.x, m.y FROM m)");
+    let pairs: Vec<(&OperandKind, &OperandKind)> = facts
+        .comparisons
+        .iter()
+        .map(|c| (&c.left.kind, &c.right.kind))
+        .collect();
+    assert_eq!(pairs.len(), 2, "{facts:?}");
+    let name = |kind: &OperandKind| match kind {
+        OperandKind::Column(c) => c.name.clone(),
+        other => format!("{other:?}"),
+    };
+    assert_eq!((name(pairs[1].0), name(pairs[1].1)), ("b".to_owned(), "y".to_owned()));
+}
+
+#[test]
+fn aliases_mean_what_their_own_query_says() {
+    let facts = of_expression("EXISTS (SELECT 1 FROM a t WHERE t.x = 1) AND EXISTS (SELECT 1 FROM b t WHERE t.y = 2)");
+    let relations: Vec<Option<&str>> = facts
+        .comparisons
+        .iter()
+        .map(|c| match &c.left.kind {
+            OperandKind::Column(c) => c.relation.as_deref(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(relations, [Some("a"), Some("b")]);
+}
+
+#[test]
+fn variables_of_a_body_carry_what_they_were_given() {
+    let facts = of_plpgsql(
+        "DECLARE c json := current_setting('my.claims', true); v uuid; BEGIN v := c ->> 'org'; \
+         PERFORM 1 FROM doc d WHERE d.tenant_id = v; END",
+    );
+    let found = facts.comparisons.iter().find(|c| c.op == "=").expect("it is compared");
+    assert_eq!(found.right.kind, setting("my.claims", &["org"]));
+}
+
+#[test]
+fn statements_made_at_run_time_are_read() {
+    let facts = of_plpgsql(
+        "BEGIN EXECUTE format('SELECT * FROM %I WHERE tenant_id = %L', 'doc', current_setting('app.t')); END",
+    );
+    assert!(facts.relations.iter().any(|r| r.name == "doc"), "{facts:?}");
+    let found = facts.comparisons.iter().find(|c| c.op == "=").expect("it is compared");
+    assert_eq!(found.right.kind, setting("app.t", &[]));
 }

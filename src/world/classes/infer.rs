@@ -1,12 +1,17 @@
 //! Reading what columns mean from the text of policies, views, checks and functions, from keys and from names.
 
 mod claims;
+mod groups;
 mod membership;
+mod sources;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::reach::Reach;
+use groups::UnionFind;
+use sources::session_sources;
+
 use super::{Class, Classes, ColumnKey, Form, Source, is_named};
 use crate::model::{Catalog, Column, Relation, Session, Tenancy};
 use crate::sql::expr::{self, ColumnRef, Comparison, Facts, Library, Operand, SettingRead};
@@ -54,7 +59,14 @@ impl<'a> Inference<'a> {
                     let asks = !facts.settings.is_empty()
                         || text.to_uppercase().contains("_USER")
                         || !facts.relations.is_empty();
-                    if asks {
+                    // A condition that looks at no column tells no rows apart: it asks for a tenant, whichever it is.
+                    let tells_apart = facts.comparisons.iter().any(|c| {
+                        [&c.left, &c.right].into_iter().any(|side| {
+                            self.column_of(side, Some(relation))
+                                .is_some_and(|(oid, _)| oid == relation.oid)
+                        })
+                    });
+                    if asks && (tells_apart || is_written_by_functions(catalog, relation)) {
                         self.found.guarded.insert(relation.oid);
                     }
                     self.read(&facts, Some(relation));
@@ -79,6 +91,7 @@ impl<'a> Inference<'a> {
         self.adopt_memberships();
         self.spread_names();
         self.spread_classes();
+        self.free_counterparties();
         self.inherit();
         self.number_groups();
         self.find_roots();
@@ -387,6 +400,23 @@ impl<'a> Inference<'a> {
         }
     }
 
+    /// A table whose key is nothing but tenants relates them to one another: one is the row's own, and the others are left
+    /// free where no foreign key binds them, or a tenant could have one row only.
+    fn free_counterparties(&mut self) {
+        for table in self.catalog.tables() {
+            let Some(key) = table.primary_key() else { continue };
+            let is_tenant = |c: &String| matches!(self.found.class(table.oid, c), Some((Class::Tenant, Form::Whole)));
+            if key.columns.len() < 2 || !key.columns.iter().all(is_tenant) {
+                continue;
+            }
+            let is_bound = |c: &String| table.foreign_keys.iter().any(|k| k.columns.contains(c));
+            let own = key.columns.iter().find(|c| is_bound(c)).unwrap_or(&key.columns[0]);
+            for column in key.columns.iter().filter(|c| *c != own && !is_bound(c)) {
+                self.found.classes.remove(&(table.oid, column.clone()));
+            }
+        }
+    }
+
     /// Partitions and children have the columns of their parents.
     fn inherit(&mut self) {
         for _ in 0..4 {
@@ -455,6 +485,23 @@ impl<'a> Inference<'a> {
             }
         }
     }
+}
+
+/// Whether a function puts rows into a table: they may be of whoever called it.
+fn is_written_by_functions(catalog: &Catalog, relation: &Relation) -> bool {
+    let name = &relation.name.name;
+    let full = format!("{}.{name}", relation.name.schema);
+    catalog.functions.iter().any(|f| {
+        let words: Vec<String> = f
+            .body
+            .split(|c: char| c.is_whitespace() || matches!(c, '(' | ';' | '"'))
+            .filter(|w| !w.is_empty())
+            .map(str::to_lowercase)
+            .collect();
+        words
+            .windows(2)
+            .any(|w| matches!(w[0].as_str(), "into" | "update" | "copy") && (w[1] == *name || w[1] == full))
+    })
 }
 
 /// Tables whose triggers run a function.
@@ -546,81 +593,5 @@ fn literals_of(operand: &Operand) -> Option<Vec<String>> {
         expr::OperandKind::Literal(value) => Some(vec![value.clone()]),
         expr::OperandKind::Literals(values) => Some(values.clone()),
         _ => None,
-    }
-}
-
-/// Which setting, or place in a JSON setting, holds which key.
-fn session_sources(sessions: &[Session]) -> Vec<(Source, Class)> {
-    let mut sources = Vec::new();
-    for (name, template) in sessions.iter().flat_map(|s| &s.settings) {
-        match serde_json::from_str::<serde_json::Value>(template) {
-            Ok(json @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) => {
-                json_sources(name, &json, &mut Vec::new(), &mut sources)
-            }
-            _ => {
-                if let Some(class) = Class::of_token(template) {
-                    sources.push(((name.clone(), Vec::new()), class));
-                }
-            }
-        }
-    }
-    sources
-}
-
-fn json_sources(name: &str, json: &serde_json::Value, path: &mut Vec<String>, sources: &mut Vec<(Source, Class)>) {
-    match json {
-        serde_json::Value::Object(map) => {
-            for (key, value) in map {
-                path.push(key.clone());
-                json_sources(name, value, path, sources);
-                path.pop();
-            }
-        }
-        serde_json::Value::Array(items) => items.iter().for_each(|item| json_sources(name, item, path, sources)),
-        serde_json::Value::String(text) => {
-            if let Some(class) = Class::of_token(text) {
-                sources.push(((name.to_owned(), path.clone()), class));
-            }
-        }
-        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::Number(_) => {}
-    }
-}
-
-#[derive(Debug, Default)]
-struct UnionFind {
-    index: BTreeMap<ColumnKey, usize>,
-    parent: Vec<usize>,
-}
-
-impl UnionFind {
-    fn slot(&mut self, column: ColumnKey) -> usize {
-        let next = self.parent.len();
-        let slot = *self.index.entry(column).or_insert(next);
-        if slot == next {
-            self.parent.push(next);
-        }
-        slot
-    }
-
-    fn root(&self, mut slot: usize) -> usize {
-        while self.parent[slot] != slot {
-            slot = self.parent[slot];
-        }
-        slot
-    }
-
-    fn find(&mut self, column: ColumnKey) -> usize {
-        let slot = self.slot(column);
-        self.root(slot)
-    }
-
-    fn join(&mut self, a: ColumnKey, b: ColumnKey) {
-        let (a, b) = (self.slot(a), self.slot(b));
-        let (a, b) = (self.root(a), self.root(b));
-        self.parent[a] = b;
-    }
-
-    fn members(&self) -> Vec<ColumnKey> {
-        self.index.keys().cloned().collect()
     }
 }

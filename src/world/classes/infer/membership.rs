@@ -13,10 +13,34 @@ impl Inference<'_> {
             return;
         }
         let related = self.related_columns();
-        if related.is_empty() || self.adopt_group(&related) {
-            return;
+        if related.is_empty() || !self.adopt_group(&related) {
+            self.adopt_names(&related);
         }
-        self.adopt_names(&related);
+        if !self.found.classes.values().any(|(class, _)| *class == Class::Tenant) {
+            self.adopt_plain_names();
+        }
+    }
+
+    /// Where nothing at all speaks of the tenant: columns that are called so.
+    fn adopt_plain_names(&mut self) {
+        for table in self.catalog.tables() {
+            for column in &table.columns {
+                let name = stem(&column.name);
+                let is_tenant = ["tenant", "org", "organization", "organisation", "company", "workspace"]
+                    .iter()
+                    .any(|w| name == *w || name.ends_with(&format!("_{w}")));
+                let fits = matches!(
+                    column.base_type.as_str(),
+                    "uuid" | "text" | "integer" | "bigint" | "citext"
+                ) || column.base_type.starts_with("character varying");
+                let key = (table.oid, column.name.clone());
+                // A column that is compared with the role, or with a constant, holds that.
+                let is_settled = self.found.classes.contains_key(&key) || self.found.preferred.contains_key(&key);
+                if is_tenant && fits && !is_settled {
+                    self.classify(key, Class::Tenant, Form::Whole);
+                }
+            }
+        }
     }
 
     /// Columns of tables that say to whom a user belongs: they are in a key with the user, or in the user's own row.
