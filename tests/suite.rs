@@ -13,6 +13,8 @@ mod child;
 mod embedded;
 #[path = "suite/floors.rs"]
 mod floors;
+#[path = "support/generate.rs"]
+mod generate;
 #[path = "suite/house.rs"]
 mod house;
 #[path = "support/leak_table.rs"]
@@ -28,6 +30,8 @@ mod leaks_support;
 mod providers;
 #[path = "suite/robust.rs"]
 mod robust;
+#[path = "suite/scale.rs"]
+mod scale;
 #[path = "suite/servers.rs"]
 mod servers;
 #[path = "suite/snapshots.rs"]
