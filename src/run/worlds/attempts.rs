@@ -37,12 +37,17 @@ fn asked_after(trial: &Trial<'_>, record: &Record, relation: &Relation) -> Vec<u
     if !trial.decides_access(holder) && !source.is_some_and(|oid| trial.decides_access(oid)) {
         return Vec::new();
     }
+    let changed: Vec<u32> = written_with(trial, relation).into_iter().chain(source).collect();
+    may_show_more(trial, record, &changed)
+}
+
+/// Queries that may show something else once rows of these relations changed: in a small schema all.
+pub(super) fn may_show_more(trial: &Trial<'_>, record: &Record, changed: &[u32]) -> Vec<usize> {
     let all = 0..record.queries.len();
     if all.len() <= ASKED_ALL {
         return all.collect();
     }
-    let changed: Vec<u32> = written_with(trial, relation).into_iter().chain(source).collect();
-    let readers = trial.classes.reach().readers_of(&changed);
+    let readers = trial.classes.reach().readers_of(changed);
     all.filter(|at| readers.contains(&record.queries[*at].relation))
         .collect()
 }
@@ -132,7 +137,7 @@ fn is_hanging(effect: &Effect) -> bool {
 }
 
 /// Of what was looked at again, what is not as it was before: all that judging needs, and little to keep.
-fn keep_news(looked: &mut Vec<Seen>, asked: &mut Vec<usize>, before: &[Seen]) {
+pub(super) fn keep_news(looked: &mut Vec<Seen>, asked: &mut Vec<usize>, before: &[Seen]) {
     let found = std::mem::take(looked);
     let places = std::mem::take(asked);
     for (seen, at) in found.into_iter().zip(places) {
@@ -145,7 +150,7 @@ fn keep_news(looked: &mut Vec<Seen>, asked: &mut Vec<usize>, before: &[Seen]) {
 
 /// Tables that a write to a relation can be expected to write to: its own, and what foreign keys with an action lead to.
 /// A guess: what it misses is noticed (see [`Bench::strays`]).
-fn written_with(trial: &Trial<'_>, relation: &Relation) -> BTreeSet<u32> {
+pub(super) fn written_with(trial: &Trial<'_>, relation: &Relation) -> BTreeSet<u32> {
     let catalog = trial.catalog;
     let mut found = BTreeSet::new();
     let mut waiting = vec![relation.oid];
@@ -241,6 +246,7 @@ pub(super) async fn calls(
         let writes = function.volatility == Volatility::Volatile;
         let asked = if writes { all.clone() } else { Vec::new() };
         let again = pick(&record.queries, &asked);
+        let takes_away = trial.unpublish(function);
         bench.expect([]);
         loop {
             let from = record.calls.len();
@@ -257,7 +263,7 @@ pub(super) async fn calls(
                 if let Some(looked) = one.looked.first_mut() {
                     keep_news(looked, &mut asked, &record.one);
                 }
-                let takes_away = trial.unpublish(function);
+                let takes_away = takes_away.clone();
                 let unpublished = if takes_away.is_empty() || one.error.is_some() {
                     None
                 } else {

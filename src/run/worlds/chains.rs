@@ -1,5 +1,6 @@
 //! Two steps: a write that is accepted, then one that was refused before. What the first opened shows in the second.
 
+use super::attempts::{keep_news, may_show_more, written_with};
 use super::{Record, Tried};
 use crate::model::ContextState;
 use crate::pg::conn::ConnError;
@@ -40,9 +41,17 @@ pub(super) async fn chains(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mu
     let intruder = trial.as_intruder();
     for (relation, first) in &firsts {
         for (then, second) in seconds.iter().filter(|(then, _)| then != relation) {
-            let all: Vec<usize> = (0..record.queries.len()).collect();
-            let by_intruder = if intruder.is_some() { all.clone() } else { Vec::new() };
-            let asked = [all, Vec::new(), by_intruder];
+            let steps = [*relation, *then]
+                .into_iter()
+                .filter_map(|oid| trial.catalog.relation(oid));
+            let changed: Vec<u32> = steps.flat_map(|r| written_with(trial, r)).collect();
+            let readers = may_show_more(trial, record, &changed);
+            let by_intruder = if intruder.is_some() {
+                readers.clone()
+            } else {
+                Vec::new()
+            };
+            let mut asked = [readers, Vec::new(), by_intruder];
             let bindings = [&bound, &bound, intruder.as_ref().unwrap_or(&bound)];
             let queries = asked.each_ref().map(|which| super::pick(&record.queries, which));
             let looks: Vec<Look<'_>> = bindings
@@ -61,7 +70,11 @@ pub(super) async fn chains(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mu
                 },
                 ..first.clone()
             };
-            let effect = bench.attempt(&bound, &probe.act, &[], &looks).await?;
+            let mut effect = bench.attempt(&bound, &probe.act, &[], &looks).await?;
+            let before = [&record.one, &record.victim, &record.intruder];
+            for ((looked, asked), before) in effect.looked.iter_mut().zip(&mut asked).zip(before) {
+                keep_news(looked, asked, before);
+            }
             if effect.error.is_none() {
                 record.writes.push(Tried {
                     relation: *then,
@@ -69,7 +82,7 @@ pub(super) async fn chains(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mu
                     probe,
                     effect,
                     without: None,
-                    asked: asked.clone(),
+                    asked,
                 });
             }
         }
