@@ -18,7 +18,7 @@ impl<'g> Growth<'g, '_> {
     pub(super) fn refers_to_itself(&self, table: &Relation, key: &ForeignKey, wish: &Wish, row: &Values) -> bool {
         let nullable = is_nullable(table, key, row);
         let has_other = self.universe.base(table.oid).is_some();
-        !nullable && !(has_other && wish.variant == Variant::Leaf)
+        !(nullable || has_other && wish.variant == Variant::Leaf)
     }
 
     /// Values for the columns of a foreign key.
