@@ -221,6 +221,8 @@ struct Growth<'g, 'c> {
     /// Tables whose rows are made without triggers.
     forced: BTreeSet<u32>,
     has_helpers: bool,
+    /// Keys that the server said are taken, though no row of the universe has them.
+    taken: HashSet<(u32, Vec<String>, Vec<Option<String>>)>,
 }
 
 impl<'a> Grower<'a> {
@@ -316,6 +318,7 @@ impl<'g, 'c> Growth<'g, 'c> {
             pending: BTreeSet::new(),
             forced,
             has_helpers: false,
+            taken: HashSet::new(),
         }
     }
 

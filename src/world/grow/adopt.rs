@@ -1,7 +1,7 @@
 //! Rows that triggers made: they are found by their key and taken into the universe.
 
 use super::insert::{named, returned};
-use super::{Growth, Universe, Values, Variant};
+use super::{Growth, Universe, Values, Wish};
 use crate::model::Relation;
 use crate::pg::conn::{ConnError, DbError};
 use crate::sql::quote;
@@ -63,6 +63,7 @@ impl<'g> Growth<'g, '_> {
     pub(super) async fn adopt_twin(
         &mut self,
         table: &'g Relation,
+        wish: &Wish,
         row: &Values,
         error: &DbError,
     ) -> Result<Option<usize>, ConnError> {
@@ -89,20 +90,29 @@ impl<'g> Growth<'g, '_> {
             return Ok(None);
         }
         let identity = |c: &str| {
-            self.grower.classes.class(table.oid, c).is_some()
+            wish.fixed.contains_key(c)
+                || self.grower.classes.class(table.oid, c).is_some()
                 || self.grower.classes.preferred_literal(table.oid, c).is_some()
                 || table.foreign_keys.iter().any(|k| k.columns.iter().any(|k| k == c))
         };
+        if wish.fixed.keys().any(|c| key.columns.contains(c)) {
+            return Ok(None);
+        }
         let changes: Vec<(String, String)> = row
             .iter()
-            .filter(|(c, v)| v.is_some() && values.get(*c) != Some(v) && identity(c) && !key.columns.contains(c))
-            .filter_map(|(c, v)| Some((c.clone(), v.clone()?)))
+            .filter(|(c, v)| {
+                (v.is_some() || wish.fixed.contains_key(*c))
+                    && values.get(*c) != Some(v)
+                    && identity(c)
+                    && !key.columns.contains(c)
+            })
+            .map(|(c, v)| (c.clone(), v.as_deref().map_or("NULL".to_owned(), quote::literal)))
             .collect();
         let mut insert = format!("-- made by a trigger: a row of {}", table.name);
         if !changes.is_empty() {
             let sets: Vec<String> = changes
                 .iter()
-                .map(|(c, v)| format!("{} = {}", quote::ident(c), quote::literal(v)))
+                .map(|(c, v)| format!("{} = {v}", quote::ident(c)))
                 .collect();
             let condition: Vec<String> = key
                 .columns
@@ -129,6 +139,9 @@ impl<'g> Growth<'g, '_> {
                 self.conn
                     .query("ROLLBACK TO SAVEPOINT tp_grow; RELEASE SAVEPOINT tp_grow")
                     .await?;
+                if !wish.fixed.is_empty() {
+                    return Ok(None);
+                }
             } else {
                 if let Some(changed) = self.find_where(table, &key.columns, row).await? {
                     values = changed;
@@ -136,7 +149,7 @@ impl<'g> Growth<'g, '_> {
                 insert = update;
             }
         }
-        Ok(Some(self.push(table, values, Variant::Base, insert)))
+        Ok(Some(self.push(table, values, wish.variant.clone(), insert)))
     }
 
     /// Whether a row belongs to this universe, by what it holds.

@@ -18,7 +18,7 @@ impl<'g> Growth<'g, '_> {
     pub(super) fn refers_to_itself(&self, table: &Relation, key: &ForeignKey, wish: &Wish, row: &Values) -> bool {
         let nullable = is_nullable(table, key, row);
         let has_other = self.universe.base(table.oid).is_some();
-        !nullable && !(has_other && wish.variant == Variant::Leaf)
+        !(nullable || has_other && wish.variant == Variant::Leaf)
     }
 
     /// Values for the columns of a foreign key.
@@ -294,16 +294,26 @@ impl<'g> Growth<'g, '_> {
         if key.columns.is_empty() || key.is_exclusion {
             return Ok(Ok(()));
         }
-        let taken = self.universe.rows_of(table.oid).any(|other| {
-            key.columns
-                .iter()
-                .all(|c| row.get(c).is_some_and(Option::is_some) && row.get(c) == other.values.get(c))
-        });
-        // What a partial or computed key takes is left to the server.
-        if !taken || key.is_partial || key.has_expressions {
+        let is_complete = key.columns.iter().all(|c| row.get(c).is_some_and(Option::is_some));
+        // What a computed key takes is left to the server, and so is a partial one of which something is prescribed.
+        let is_open = key.has_expressions || (key.is_partial && key.columns.iter().any(|c| wish.fixed.contains_key(c)));
+        if is_open || !is_complete || !self.is_taken(table, &key.columns, row) {
             return Ok(Ok(()));
         }
         self.refresh(table, &key.columns, row, wish, depth).await
+    }
+
+    /// Whether a row has these values already.
+    fn is_taken(&self, table: &Relation, columns: &[String], row: &Values) -> bool {
+        let same = |r: &GrownRow| columns.iter().all(|c| row.get(c) == r.values.get(c));
+        let values = || {
+            columns
+                .iter()
+                .map(|c| row.get(c).cloned().flatten())
+                .collect::<Vec<_>>()
+        };
+        self.universe.rows_of(table.oid).any(same)
+            || (!self.taken.is_empty() && self.taken.contains(&(table.oid, columns.to_vec(), values())))
     }
 
     /// Gives one of the columns a new value: a plain one if there is, else a fresh parent, else another user.
@@ -365,7 +375,7 @@ impl<'g> Growth<'g, '_> {
         let user = columns
             .iter()
             .filter(free)
-            .find(|c| class(c) == Some(Class::User) && !is_foreign(c));
+            .find(|c| matches!(class(c), Some(Class::User | Class::Email)) && !is_foreign(c));
         if let Some(column) = user.and_then(|c| table.column(c)) {
             let n = self.universe.next();
             if let Some(value) = values::generate_among(&self.grower.catalog.types, column, &self.universe.keys, n) {
@@ -436,10 +446,7 @@ impl<'g> Growth<'g, '_> {
         known.into_iter().map(take).filter(stays).find(|pairs| {
             let mut moved = row.clone();
             moved.extend(pairs.iter().cloned());
-            !self
-                .universe
-                .rows_of(table.oid)
-                .any(|r| columns.iter().all(|c| r.values.get(c) == moved.get(c)))
+            !self.is_taken(table, columns, &moved)
         })
     }
 }

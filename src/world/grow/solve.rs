@@ -6,6 +6,7 @@ use super::{Growth, Values, Wish};
 use crate::model::{Column, Generated, Relation};
 use crate::pg::conn::ConnError;
 use crate::sql::quote;
+use crate::world::classes::Class;
 use crate::world::values::limits::Target;
 use crate::world::values::{self, candidates};
 
@@ -25,32 +26,32 @@ impl<'g> Growth<'g, '_> {
     ) -> Result<bool, ConnError> {
         let mut columns: Vec<String> = columns.to_vec();
         for _ in 0..3 {
-            match self.solve_for(table, wish, row, &columns, extra).await? {
-                Some(changed) => return Ok(changed),
-                None => {
-                    // Columns that other conditions tie to these.
-                    let tied = table
-                        .checks
-                        .iter()
-                        .filter(|c| c.columns.iter().any(|c| columns.contains(c)));
-                    let more: Vec<String> = tied
-                        .flat_map(|c| c.columns.iter())
-                        .filter(|c| !columns.contains(c))
-                        .cloned()
-                        .collect();
-                    if more.is_empty() || columns.len() > 6 {
-                        return Ok(false);
-                    }
-                    for column in more {
-                        if !columns.contains(&column) {
-                            columns.push(column);
-                        }
-                    }
-                    columns.truncate(8);
+            if let Some(changed) = self.solve_for(table, wish, row, &columns, extra, false).await? {
+                return Ok(changed);
+            }
+            // Columns that other conditions tie to these.
+            let tied = table
+                .checks
+                .iter()
+                .filter(|c| c.columns.iter().any(|c| columns.contains(c)));
+            let more: Vec<String> = tied
+                .flat_map(|c| c.columns.iter())
+                .filter(|c| !columns.contains(c))
+                .cloned()
+                .collect();
+            if more.is_empty() || columns.len() > 6 {
+                break;
+            }
+            for column in more {
+                if !columns.contains(&column) {
+                    columns.push(column);
                 }
             }
+            columns.truncate(8);
         }
-        Ok(false)
+        // Two columns that hold the user, and must not hold the same: the second may be somebody else.
+        let changed = self.solve_for(table, wish, row, &columns, extra, true).await?;
+        Ok(changed.unwrap_or(false))
     }
 
     /// One question; nothing where nothing satisfies it.
@@ -61,6 +62,7 @@ impl<'g> Growth<'g, '_> {
         row: &mut Values,
         columns: &[String],
         extra: Option<&str>,
+        with_users: bool,
     ) -> Result<Option<bool>, ConnError> {
         let types = &self.grower.catalog.types;
         // Below its domains, which take no NULL, and with its modifiers, which are part of what `character` means.
@@ -69,7 +71,11 @@ impl<'g> Growth<'g, '_> {
             .iter()
             .filter_map(|c| table.column(c))
             .filter(|c| c.is_insertable() && !wish.fixed.contains_key(&c.name))
-            .filter(|c| self.grower.classes.class(table.oid, &c.name).is_none())
+            .filter(|c| match self.grower.classes.class(table.oid, &c.name) {
+                None => true,
+                Some((Class::Tenant, _)) => false,
+                Some(_) => with_users && self.is_second_user(table, &c.name),
+            })
             .collect();
         if free.is_empty() {
             return Ok(None);
@@ -236,6 +242,18 @@ impl<'g> Growth<'g, '_> {
 
     fn is_foreign(&self, table: &Relation, column: &str) -> bool {
         table.foreign_keys.iter().any(|k| k.columns.iter().any(|c| c == column))
+    }
+
+    /// Whether a column holds the user, and another one before it does.
+    fn is_second_user(&self, table: &Relation, column: &str) -> bool {
+        let users = self.grower.classes.columns_of(table, Class::User);
+        // The one that has to be there, or that is part of a key, is the row's own.
+        let own = users
+            .iter()
+            .find(|c| table.primary_key().is_some_and(|k| k.columns.contains(c)))
+            .or_else(|| users.iter().find(|c| table.column(c).is_some_and(|c| c.not_null)))
+            .or(users.first());
+        own.is_some_and(|own| own != column)
     }
 
     /// Values that a foreign key's column can have, by the rows there are.

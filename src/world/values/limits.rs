@@ -160,7 +160,7 @@ impl Limit {
             && self
                 .patterns
                 .iter()
-                .all(|p| regex::Regex::new(p).map_or(true, |r| r.is_match(text)))
+                .all(|p| regex::Regex::new(p).ok().is_none_or(|r| r.is_match(text)))
             && number.is_none_or(|n| above(n) && below(n))
     }
 
