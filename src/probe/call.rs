@@ -94,6 +94,15 @@ pub fn calls(trial: &Trial<'_>, function: &Function) -> Vec<Call> {
             push(pick(taste, n).iter().collect());
         }
     }
+    // Text for a statement that is put together, with no other condition on what it finds.
+    for (at, list) in options.iter().enumerate() {
+        let is_crafted = |o: &&(Taste, String)| crafted.iter().any(|c| o.1.starts_with(&quote::literal(c)));
+        for option in list.iter().filter(is_crafted) {
+            let mut chosen: Vec<&(Taste, String)> = options.iter().filter_map(|l| l.last()).collect();
+            chosen[at] = option;
+            push(chosen);
+        }
+    }
     for base in [Taste::Own, Taste::Foreign] {
         let start = pick(base, 0);
         for (at, list) in options.iter().enumerate() {
@@ -112,11 +121,25 @@ fn crafted(trial: &Trial<'_>, function: &Function) -> Vec<String> {
     if !function.body.to_uppercase().contains("EXECUTE") {
         return Vec::new();
     }
-    let named = |r: &&crate::model::Relation| {
-        r.kind != crate::model::RelationKind::Sequence && function.body.contains(r.name.name.as_str())
+    // By its full name first: short names are words of other texts, too.
+    let place = |r: &crate::model::Relation| {
+        if r.kind == crate::model::RelationKind::Sequence {
+            None
+        } else if function.body.contains(&r.name.to_string()) {
+            Some(0)
+        } else {
+            function.body.contains(r.name.name.as_str()).then_some(1)
+        }
     };
+    let mut named: Vec<(u8, &crate::model::Relation)> = trial
+        .catalog
+        .relations
+        .iter()
+        .filter_map(|r| Some((place(r)?, r)))
+        .collect();
+    named.sort_by_key(|(place, r)| (*place, std::cmp::Reverse(r.name.name.len())));
     let mut texts = Vec::new();
-    for relation in trial.catalog.relations.iter().filter(named).take(2) {
+    for (_, relation) in named.into_iter().take(2) {
         let read = format!(
             "(SELECT pg_catalog.string_agg(x::text, ' ') FROM {} AS x)",
             relation.name

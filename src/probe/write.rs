@@ -7,7 +7,7 @@ use super::attempt::Act;
 use super::trial::Trial;
 use crate::model::{Command, ForeignKey, Relation, UniqueKey};
 use crate::sql::quote;
-use crate::world::grow::{Values, insert_statement};
+use crate::world::grow::{Values, Variant, insert_statement};
 use crate::world::{Class, Form, GrownRow, Universe};
 
 /// What an attempt is for.
@@ -178,7 +178,7 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
                 prepare.extend(make_room(table, trial.b, row));
             }
             let act = Act {
-                prepare,
+                prepare: unchecked(prepare),
                 ..Act::of(insert(relation, row))
             };
             probes.push(WriteProbe {
@@ -301,17 +301,23 @@ fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &
             .collect();
         let sql = format!("UPDATE {} SET {}", relation.name, list.join(", "));
         // Rows that refer to the moved ones would hold them: without those, row security alone decides.
-        let alone = matches!(purpose, Purpose::Move).then(|| {
+        let kept = if matches!(purpose, Purpose::Move) {
+            in_turn(trial, table)
+        } else {
+            Vec::new()
+        };
+        for row in kept {
             let mut prepare = Vec::new();
             clear_children(trial, table.oid, &mut BTreeSet::from([table.oid]), &mut prepare);
-            prepare
-        });
-        if let Some(prepare) = alone.filter(|p| !p.is_empty()) {
+            prepare.extend(all_but(trial, table, row));
+            if prepare.is_empty() {
+                continue;
+            }
             probes.push(WriteProbe {
                 command: Command::Update,
                 purpose: purpose.clone(),
                 act: Act {
-                    prepare,
+                    prepare: unchecked(prepare),
                     ..Act::of(sql.clone())
                 },
                 compare: false,
@@ -579,6 +585,48 @@ fn echo(trial: &Trial<'_>, table: &Relation, columns: &[String]) -> Values {
         .filter(echoes)
         .filter_map(|c| Some((c.clone(), Some(theirs.values.get(c)?.clone()?))))
         .collect()
+}
+
+/// Preparations that no trigger and no foreign key refuses.
+fn unchecked(prepare: Vec<String>) -> Vec<String> {
+    if prepare.is_empty() {
+        return prepare;
+    }
+    let mode = |role: &str| format!("SET session_replication_role = {role}");
+    std::iter::once(mode("replica"))
+        .chain(prepare)
+        .chain([mode("origin")])
+        .collect()
+}
+
+/// Rows of A to move one at a time: a condition on the new row that one of them does not meet would refuse all.
+fn in_turn<'t>(trial: &'t Trial<'_>, table: &Relation) -> Vec<&'t GrownRow> {
+    let states = trial
+        .a
+        .rows_of(table.oid)
+        .filter(|r| matches!(r.variant, Variant::State { .. }));
+    trial.a.base(table.oid).into_iter().chain(states.take(3)).collect()
+}
+
+/// Takes away all rows of A but this one.
+fn all_but(trial: &Trial<'_>, table: &Relation, base: &GrownRow) -> Option<String> {
+    let key = table.primary_key()?;
+    let tenant = trial.classes.columns_of(table, Class::Tenant).into_iter().next()?;
+    let place: Option<Vec<String>> = key
+        .columns
+        .iter()
+        .map(|c| {
+            let value = base.values.get(c)?.as_deref()?;
+            Some(format!("{}::text = {}", quote::ident(c), quote::literal(value)))
+        })
+        .collect();
+    Some(format!(
+        "DELETE FROM {} WHERE {}::text = {} AND NOT ({})",
+        table.name,
+        quote::ident(&tenant),
+        quote::literal(&trial.a.keys.tenant),
+        place?.join(" AND ")
+    ))
 }
 
 /// Columns of a key, those in its expressions included.

@@ -187,7 +187,7 @@ impl<'g> Growth<'g, '_> {
             }
             return Some(Choice::Value(value));
         }
-        if classes.is_null_preferred(table.oid, &column.name) && !column.not_null {
+        if classes.is_null_preferred(table.oid, &column.name) && !column.not_null && !in_key {
             return Some(Choice::Value(None));
         }
         if classes.is_compared_with_now(table.oid, &column.name) && column.category == "D" {

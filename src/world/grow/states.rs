@@ -205,6 +205,13 @@ pub(super) fn namesake(classes: &Classes, table: &Relation, other: &Universe) ->
     let fixed: Values = names
         .filter_map(|c| Some((c.clone(), Some(theirs.values.get(c)?.clone()?))))
         .collect();
+    // What names the other tenant or its user says something to them: no mere namesake.
+    let keys = [&other.keys.tenant, &other.keys.user, &other.keys.email];
+    // So does an address, which is one person's whoever writes it down.
+    let names_somebody = |v: &String| v.contains('@') || keys.iter().any(|k| v.eq_ignore_ascii_case(k));
+    if fixed.values().flatten().any(names_somebody) {
+        return None;
+    }
     (!fixed.is_empty()).then_some(fixed)
 }
 
