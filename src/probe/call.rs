@@ -32,7 +32,26 @@ pub struct Call {
 
 /// Calls to try.
 pub fn calls(trial: &Trial<'_>, function: &Function) -> Vec<Call> {
-    let options: Vec<Vec<(Taste, String)>> = function.arguments.iter().map(|a| arguments(trial, a)).collect();
+    let crafted = crafted(trial, function);
+    let options: Vec<Vec<(Taste, String)>> = function
+        .arguments
+        .iter()
+        .map(|a| {
+            let mut list = arguments(trial, a);
+            if a.category == "S" {
+                // Ahead of the other neutral values: there is a limit to the number of calls.
+                let at = list
+                    .iter()
+                    .position(|(t, _)| *t == Taste::Neutral)
+                    .unwrap_or(list.len());
+                let texts = crafted
+                    .iter()
+                    .map(|text| (Taste::Neutral, format!("{}::{}", quote::literal(text), a.type_name)));
+                list.splice(at..at, texts);
+            }
+            list
+        })
+        .collect();
     let mut calls: Vec<Call> = Vec::new();
     let mut seen = BTreeSet::new();
     let mut push = |chosen: Vec<&(Taste, String)>| {
@@ -86,6 +105,26 @@ pub fn calls(trial: &Trial<'_>, function: &Function) -> Vec<Call> {
         }
     }
     calls
+}
+
+/// Text for statements that a function puts together: an expression that reads a relation which the body names.
+fn crafted(trial: &Trial<'_>, function: &Function) -> Vec<String> {
+    if !function.body.to_uppercase().contains("EXECUTE") {
+        return Vec::new();
+    }
+    let named = |r: &&crate::model::Relation| {
+        r.kind != crate::model::RelationKind::Sequence && function.body.contains(r.name.name.as_str())
+    };
+    let mut texts = Vec::new();
+    for relation in trial.catalog.relations.iter().filter(named).take(2) {
+        let read = format!(
+            "(SELECT pg_catalog.string_agg(x::text, ' ') FROM {} AS x)",
+            relation.name
+        );
+        texts.push(read.clone());
+        texts.push(format!("' || {read} || '"));
+    }
+    texts
 }
 
 fn statement(function: &Function, arguments: &[&str]) -> String {

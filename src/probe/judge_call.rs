@@ -7,7 +7,7 @@ use super::judge::{Hit, Judge, Subject};
 use super::observe::Seen;
 use super::oracle;
 use super::state::Change;
-use super::trial::Owner;
+use super::trial::{Owner, Trial};
 use crate::model::{Command, ContextState, Function, Severity};
 use crate::sql::quote;
 
@@ -59,7 +59,7 @@ impl Judge<'_> {
                 let extra = after.beyond(&before);
                 let foreign = extra
                     .iter()
-                    .filter(|r| trial.has_canary(r) && !call_names(call, r))
+                    .filter(|r| trial.has_canary(r) && !call_names(trial, call, r))
                     .count();
                 if foreign > 0 {
                     (
@@ -89,7 +89,7 @@ impl Judge<'_> {
                 }
                 if trial.has_canary(&[Some(text.clone())])
                     && !trial.has_canary(&[Some(was)])
-                    && !call_names(call, &[Some(text)])
+                    && !call_names(trial, call, &[Some(text)])
                 {
                     (
                         &oracle::FOREIGN_VALUE_IN_ERROR,
@@ -107,7 +107,7 @@ impl Judge<'_> {
                 }
             }
             (Seen::Failed(error), Seen::Rows(rows)) => {
-                if rows.iter().any(|r| trial.has_canary(r) && !call_names(call, r)) {
+                if rows.iter().any(|r| trial.has_canary(r) && !call_names(trial, call, r)) {
                     (
                         &oracle::FOREIGN_ROWS_READABLE,
                         Severity::Critical,
@@ -285,9 +285,17 @@ impl Judge<'_> {
     }
 }
 
-/// Whether a row only echoes what the call passed in.
-fn call_names(call: &Call, row: &[Option<String>]) -> bool {
-    row.iter()
-        .flatten()
-        .all(|v| v.len() < 3 || call.sql.contains(v.as_str()))
+/// Whether what a row holds of B is only what the call passed in.
+fn call_names(trial: &Trial<'_>, call: &Call, row: &[Option<String>]) -> bool {
+    let mut passed: Vec<&str> = call
+        .sql
+        .split('\'')
+        .skip(1)
+        .step_by(2)
+        .filter(|p| p.len() > 2)
+        .collect();
+    passed.sort_by_key(|p| std::cmp::Reverse(p.len()));
+    let rest = |value: &String| passed.iter().fold(value.clone(), |text, p| text.replace(p, ""));
+    let row: Vec<Option<String>> = row.iter().map(|v| v.as_ref().map(rest)).collect();
+    !trial.has_canary(&row)
 }

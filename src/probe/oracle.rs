@@ -67,6 +67,10 @@ oracles! {
         "identity set in one transaction is still there in the next",
         "after COMMIT, the identity setting or role still holds what a function of the transaction set",
         "set it transaction-locally: set_config(name, value, true), SET LOCAL";
+    ENDED_RELATIONSHIP_COUNTS "ended-relationship-counts" Leak,
+        "a relationship that has ended, or has not begun, still opens another tenant's rows",
+        "the session reads rows of the other tenant that it no longer reads once the ended membership or share is taken away",
+        "let the helper that policies ask count only what is in force: status, revoked_at IS NULL, expires_at > now()";
     CONTEXT_LOST "context-lost" Context,
         "a request is opened for one tenant and runs as another",
         "a function that sets the identity is called for A, for B and for A again; after the last call the setting names B",

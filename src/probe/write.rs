@@ -8,7 +8,7 @@ use super::trial::Trial;
 use crate::model::{Command, ForeignKey, Relation, UniqueKey};
 use crate::sql::quote;
 use crate::world::grow::{Values, insert_statement};
-use crate::world::{Class, Form, Universe};
+use crate::world::{Class, Form, GrownRow, Universe};
 
 /// What an attempt is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,7 +112,15 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
     } else {
         table
     };
-    let Some(own) = trial.candidate(trial.a, shape, columns) else {
+    // Where no further row fits, the one that is there says what rows are like.
+    let like = |universe: &Universe| {
+        trial.candidate(universe, shape, columns).or_else(|| {
+            let row = universe.base(table.oid)?;
+            let given = row.values.iter().filter(|(n, _)| columns.contains(n));
+            Some(given.map(|(n, v)| (n.clone(), v.clone())).collect::<Values>())
+        })
+    };
+    let Some(own) = like(trial.a) else {
         return;
     };
     probes.push(WriteProbe {
@@ -129,7 +137,7 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
     let user = named(trial, table, Class::User, columns);
     let mut planted: Vec<Values> = Vec::new();
     for universe in [trial.b, trial.common] {
-        if let Some(theirs) = trial.candidate(universe, shape, columns) {
+        if let Some(theirs) = like(universe) {
             let mut as_me = theirs.clone();
             for (column, _) in &user {
                 as_me.insert(column.clone(), Some(trial.a.keys.user.clone()));
@@ -192,13 +200,15 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
     };
     // The key of a row that is B's, on a row that is otherwise A's.
     for key in &table.keys {
-        let Some(theirs) = trial.b.base(table.oid) else {
+        let parts = key_columns(table, key);
+        // A key that is NULL in part is no key.
+        let is_whole = |r: &&GrownRow| parts.iter().all(|c| r.values.get(c).is_some_and(Option::is_some));
+        let Some(theirs) = trial.b.rows_of(table.oid).find(is_whole).or(trial.b.base(table.oid)) else {
             continue;
         };
         let mut row = own.clone();
         let mut moved = false;
         let tenant_names: Vec<&String> = tenant.iter().map(|(c, _)| c).collect();
-        let parts = key_columns(table, key);
         for column in parts
             .iter()
             .filter(|c| columns.contains(c) && !tenant_names.contains(c))
@@ -290,6 +300,23 @@ fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &
             })
             .collect();
         let sql = format!("UPDATE {} SET {}", relation.name, list.join(", "));
+        // Rows that refer to the moved ones would hold them: without those, row security alone decides.
+        let alone = matches!(purpose, Purpose::Move).then(|| {
+            let mut prepare = Vec::new();
+            clear_children(trial, table.oid, &mut BTreeSet::from([table.oid]), &mut prepare);
+            prepare
+        });
+        if let Some(prepare) = alone.filter(|p| !p.is_empty()) {
+            probes.push(WriteProbe {
+                command: Command::Update,
+                purpose: purpose.clone(),
+                act: Act {
+                    prepare,
+                    ..Act::of(sql.clone())
+                },
+                compare: false,
+            });
+        }
         probes.push(WriteProbe {
             command: Command::Update,
             purpose,

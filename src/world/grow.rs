@@ -149,6 +149,8 @@ pub struct Grower<'a> {
     pub bindings: &'a [(String, String)],
     /// The other tenant, who is named in relationships that have ended.
     pub rival: Option<&'a Keys>,
+    /// The other tenant's rows, whose names within the tenant this one uses as well.
+    pub like: Option<&'a Universe>,
 }
 
 /// A row that could not be made.
@@ -337,6 +339,13 @@ impl<'g, 'c> Growth<'g, 'c> {
             let _ = self.insert(table, &Wish::of(Variant::Leaf), 0).await?;
             for wish in self.states(table) {
                 let _ = self.insert(table, &wish, 0).await?;
+            }
+            if let Some(fixed) = self
+                .grower
+                .like
+                .and_then(|l| states::namesake(self.grower.classes, table, l))
+            {
+                let _ = self.insert(table, &Wish::with(Variant::Leaf, fixed), 0).await?;
             }
             if let Some(rival) = self.grower.rival {
                 for (column, fixed) in states::closed_relationships(self.grower.classes, table, rival) {

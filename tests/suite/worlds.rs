@@ -59,6 +59,7 @@ async fn unfilled(bench: &Bench, schema: &str) -> Vec<String> {
         common: None,
         bindings: &bindings,
         rival: None,
+        like: None,
     };
     let nobody = grower
         .grow(&mut conn, common(tenant, user), |_| false)

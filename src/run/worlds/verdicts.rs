@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::disguised;
 use super::{CallTried, Record, Shown, Tried, callable, pick, writable};
+use super::{disguised, ended};
 use crate::model::{Cell, CellVerdict, Command, ContextState, PolicyCommand, Relation};
 use crate::pg::conn::DbError;
 use crate::probe::Called;
@@ -77,6 +77,7 @@ pub(super) fn judge(trial: &Trial<'_>, record: &Record, purpose: &'static str, f
     shown.hits.extend(ploy::judge(&judge, &record.played, &record.one));
     judge_writes(&judge, record, &mut cells, shown);
     judge_calls(&judge, record, &mut cells, shown);
+    ended::judge(&judge, &record.ended, &record.queries, &mut shown.hits);
     deny(trial, &mut cells);
     shown.cells.extend(
         cells

@@ -1,6 +1,6 @@
 //! States that rows are grown in: what policies, views, checks and functions tell apart, and relationships that have ended.
 
-use super::{Growth, Values, Variant, Wish};
+use super::{Growth, Universe, Values, Variant, Wish};
 use crate::model::{Column, Relation};
 use crate::world::classes::{Class, Classes};
 use crate::world::keys::Keys;
@@ -176,6 +176,36 @@ pub(super) fn closed_relationships(classes: &Classes, table: &Relation, rival: &
         }
     }
     rows
+}
+
+/// The names that a row of the other tenant has within its tenant: what is found by such a name alone is found in both.
+pub(super) fn namesake(classes: &Classes, table: &Relation, other: &Universe) -> Option<Values> {
+    let theirs = other.base(table.oid)?;
+    let is_name = |c: &String| {
+        classes.class(table.oid, c).is_none()
+            && table
+                .column(c)
+                .is_some_and(|c| c.is_insertable() && !c.is_serial() && c.base_type != "uuid" && c.labels.is_empty())
+    };
+    let within = |k: &&crate::model::UniqueKey| {
+        !k.is_exclusion
+            && !k.has_expressions
+            && k.columns.iter().any(|c| {
+                classes
+                    .class(table.oid, c)
+                    .is_some_and(|(class, _)| class == Class::Tenant)
+            })
+            && k.columns.iter().any(is_name)
+            && k.columns
+                .iter()
+                .all(|c| is_name(c) || classes.class(table.oid, c).is_some())
+    };
+    let key = table.keys.iter().find(within)?;
+    let names = key.columns.iter().filter(|c| is_name(c));
+    let fixed: Values = names
+        .filter_map(|c| Some((c.clone(), Some(theirs.values.get(c)?.clone()?))))
+        .collect();
+    (!fixed.is_empty()).then_some(fixed)
 }
 
 /// Whether a column says, by name, when or that a row came to its end.
