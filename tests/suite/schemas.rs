@@ -135,7 +135,10 @@ impl Failing {
     fn add(&mut self, which: &str, faults: &[String]) {
         self.all += 1;
         if !faults.is_empty() {
-            self.told.push(format!("{which}: {}", faults.join("; ")));
+            let line = format!("{which}: {}", faults.join("; "));
+            // At once: a large schema takes minutes, and one wants to know before the end.
+            say(&line);
+            self.told.push(line);
             self.which.insert(which.to_owned());
         }
     }
