@@ -11,6 +11,8 @@ mod child;
 #[cfg(feature = "embedded")]
 #[path = "suite/embedded.rs"]
 mod embedded;
+#[path = "suite/evidence.rs"]
+mod evidence;
 #[path = "suite/floors.rs"]
 mod floors;
 #[path = "support/generate.rs"]
@@ -32,6 +34,8 @@ mod providers;
 mod robust;
 #[path = "suite/scale.rs"]
 mod scale;
+#[path = "suite/schemas.rs"]
+mod schemas;
 #[path = "suite/servers.rs"]
 mod servers;
 #[path = "suite/snapshots.rs"]

@@ -6,7 +6,7 @@ use tenantproof::model::{Severity, Verdict};
 use crate::bench::{Bench, path, reference};
 
 /// What a break says of itself in its first lines.
-fn declared(text: &str, field: &str) -> String {
+pub fn declared(text: &str, field: &str) -> String {
     let mark = format!("-- {field}: ");
     let line = text.lines().find_map(|l| l.strip_prefix(&mark));
     line.unwrap_or_else(|| panic!("the break declares `{field}`"))

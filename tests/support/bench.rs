@@ -106,6 +106,22 @@ impl Bench {
         scratch.drop_now().await.expect("the database goes");
     }
 
+    /// Drops the roles that schemas made: they outlive databases, and what one schema gave them would show in the next.
+    pub async fn drop_roles(&self) {
+        self.run(
+            "DO $$ DECLARE r text; BEGIN
+               FOR r IN SELECT quote_ident(rolname) FROM pg_roles
+                        WHERE rolname !~ '^pg_' AND oid <> 10 AND rolname <> current_user LOOP
+                 BEGIN
+                   EXECUTE 'DROP ROLE ' || r;
+                 EXCEPTION WHEN dependent_objects_still_exist OR object_in_use THEN NULL;
+                 END;
+               END LOOP;
+             END $$",
+        )
+        .await;
+    }
+
     /// Stops the server.
     pub async fn stop(self) {
         self.server.stop().await;

@@ -11,6 +11,8 @@ use tenantproof::model::{Attacker, Finding, Session};
 pub struct Case {
     /// Name of the folder.
     pub id: String,
+    /// Class of flaw.
+    pub class: String,
     /// `read`, `write`, ...
     pub kind: String,
     /// Severity.

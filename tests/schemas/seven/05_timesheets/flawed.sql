@@ -1,5 +1,6 @@
 -- break: the workspace of a request is the one that the user's own row names, and users write that row
 -- object: public.current_workspace()
+-- or: public.users
 -- kind: escalation
 
 -- Time sheets. The web server sets app.user_id; a user may belong to several workspaces and switches between them in the
