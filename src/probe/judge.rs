@@ -196,11 +196,8 @@ impl<'a> Judge<'a> {
         let extra = seen.one.beyond(seen.zero);
         let missing = seen.zero.beyond(seen.one);
         let is_noise = seen.zero != seen.again;
-        if extra.is_empty() && missing.is_empty() {
-            return Compared::Same(None);
-        }
-        // Sequences do not roll back: what they tell is judged by drawing from them in turn.
-        if relation.kind == RelationKind::Sequence {
+        // What sequences tell is judged by drawing from them in turn: they do not roll back.
+        if extra.is_empty() && missing.is_empty() || relation.kind == RelationKind::Sequence {
             return Compared::Same(None);
         }
         let mut reason = None;

@@ -1,13 +1,17 @@
 //! What a session tries to write: inserts, updates, deletes, upserts and TRUNCATE, on foreign rows and on own rows that are
 //! moved towards them. Only says what to try; `judge` says what it meant.
 
+mod prepare;
+
 use std::collections::BTreeSet;
+
+use prepare::{all_but, clear_children, clear_circle, ended_membership, in_turn, make_room, unchecked};
 
 use super::attempt::Act;
 use super::trial::Trial;
 use crate::model::{Command, ForeignKey, Relation, UniqueKey};
 use crate::sql::quote;
-use crate::world::grow::{Values, Variant, insert_statement};
+use crate::world::grow::{Values, insert_statement};
 use crate::world::{Class, Form, GrownRow, Universe};
 
 /// What an attempt is for.
@@ -267,25 +271,6 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
     }
 }
 
-/// Takes away an ended membership of A's user that stands where a new one is to be tried.
-fn ended_membership(trial: &Trial<'_>, table: &Relation, row: &Values) -> Vec<String> {
-    let user = named(trial, table, Class::User, &row.keys().cloned().collect::<Vec<_>>());
-    let names_a = user
-        .iter()
-        .any(|(c, _)| row.get(c).cloned().flatten().as_ref() == Some(&trial.a.keys.user));
-    if !names_a || !trial.classes.is_membership(table) {
-        return Vec::new();
-    }
-    let key: Vec<String> = table
-        .columns
-        .iter()
-        .filter(|c| trial.classes.class(table.oid, &c.name).is_some())
-        .filter_map(|c| Some((c, row.get(&c.name)?.as_ref()?)))
-        .map(|(c, v)| format!("{} = {}", quote::ident(&c.name), quote::literal(v)))
-        .collect();
-    vec![format!("DELETE FROM {} WHERE {}", table.name, key.join(" AND "))]
-}
-
 fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &mut Vec<WriteProbe>) {
     let Some(table) = source(trial, relation) else { return };
     let mut push = |purpose: Purpose, assignments: &[(String, Option<String>)], compare: bool| {
@@ -429,88 +414,6 @@ fn deletes(trial: &Trial<'_>, relation: &Relation, probes: &mut Vec<WriteProbe>)
     }
 }
 
-/// Statements that empty the tables which refer to one whose references go round in a circle: no order of deletions is
-/// right there, so they go without foreign keys being looked at.
-fn clear_circle(trial: &Trial<'_>, oid: u32) -> Vec<String> {
-    let mut waiting = vec![oid];
-    let mut seen = Vec::new();
-    while let Some(at) = waiting.pop() {
-        let keys = trial.catalog.relation(at).map(|t| &t.foreign_keys);
-        for next in keys
-            .into_iter()
-            .flatten()
-            .map(|k| k.references)
-            .filter(|next| *next != at)
-        {
-            if !seen.contains(&next) {
-                seen.push(next);
-                waiting.push(next);
-            }
-        }
-    }
-    if !seen.contains(&oid) {
-        return Vec::new();
-    }
-    let refers = |t: &&Relation| !t.is_partition && t.oid != oid && t.foreign_keys.iter().any(|k| k.references == oid);
-    let mut statements = vec![WITHOUT_TRIGGERS.to_owned()];
-    statements.extend(
-        trial
-            .catalog
-            .tables()
-            .filter(refers)
-            .map(|t| format!("DELETE FROM {}", t.name)),
-    );
-    statements.push(WITH_TRIGGERS.to_owned());
-    statements
-}
-
-const WITHOUT_TRIGGERS: &str = "SET session_replication_role = replica";
-const WITH_TRIGGERS: &str = "SET session_replication_role = origin";
-
-/// Takes away the row whose place a candidate is to take, where a tenant can have no further one.
-fn make_room(table: &Relation, universe: &Universe, row: &Values) -> Vec<String> {
-    if !universe.replaced.contains(&table.oid) {
-        return Vec::new();
-    }
-    let same = |key: &UniqueKey| {
-        let parts: Option<Vec<String>> = key
-            .columns
-            .iter()
-            .map(|c| {
-                Some(format!(
-                    "{} = {}",
-                    quote::ident(c),
-                    quote::literal(row.get(c)?.as_deref()?)
-                ))
-            })
-            .collect();
-        parts
-            .filter(|p| !p.is_empty())
-            .map(|p| format!("({})", p.join(" AND ")))
-    };
-    let plain = table.keys.iter().filter(|k| !k.has_expressions && !k.is_exclusion);
-    let conditions: Vec<String> = plain.filter_map(same).collect();
-    if conditions.is_empty() {
-        return Vec::new();
-    }
-    vec![
-        WITHOUT_TRIGGERS.to_owned(),
-        format!("DELETE FROM {} WHERE {}", table.name, conditions.join(" OR ")),
-        WITH_TRIGGERS.to_owned(),
-    ]
-}
-
-/// Statements that empty the tables which refer to this one, the farthest first.
-fn clear_children(trial: &Trial<'_>, oid: u32, path: &mut BTreeSet<u32>, prepare: &mut Vec<String>) {
-    for child in trial.catalog.referrers(oid) {
-        if child.is_partition || !child.kind.holds_rows() || !path.insert(child.oid) {
-            continue;
-        }
-        clear_children(trial, child.oid, path, prepare);
-        prepare.push(format!("DELETE FROM {}", child.name));
-    }
-}
-
 /// Columns with a constant that every row takes: neither keys nor identity, with A's own value.
 fn settable(trial: &Trial<'_>, relation: &Relation, columns: &[String]) -> Vec<(String, String)> {
     let Some(table) = source(trial, relation) else {
@@ -585,48 +488,6 @@ fn echo(trial: &Trial<'_>, table: &Relation, columns: &[String]) -> Values {
         .filter(echoes)
         .filter_map(|c| Some((c.clone(), Some(theirs.values.get(c)?.clone()?))))
         .collect()
-}
-
-/// Preparations that no trigger and no foreign key refuses.
-fn unchecked(prepare: Vec<String>) -> Vec<String> {
-    if prepare.is_empty() {
-        return prepare;
-    }
-    let mode = |role: &str| format!("SET session_replication_role = {role}");
-    std::iter::once(mode("replica"))
-        .chain(prepare)
-        .chain([mode("origin")])
-        .collect()
-}
-
-/// Rows of A to move one at a time: a condition on the new row that one of them does not meet would refuse all.
-fn in_turn<'t>(trial: &'t Trial<'_>, table: &Relation) -> Vec<&'t GrownRow> {
-    let states = trial
-        .a
-        .rows_of(table.oid)
-        .filter(|r| matches!(r.variant, Variant::State { .. }));
-    trial.a.base(table.oid).into_iter().chain(states.take(3)).collect()
-}
-
-/// Takes away all rows of A but this one.
-fn all_but(trial: &Trial<'_>, table: &Relation, base: &GrownRow) -> Option<String> {
-    let key = table.primary_key()?;
-    let tenant = trial.classes.columns_of(table, Class::Tenant).into_iter().next()?;
-    let place: Option<Vec<String>> = key
-        .columns
-        .iter()
-        .map(|c| {
-            let value = base.values.get(c)?.as_deref()?;
-            Some(format!("{}::text = {}", quote::ident(c), quote::literal(value)))
-        })
-        .collect();
-    Some(format!(
-        "DELETE FROM {} WHERE {}::text = {} AND NOT ({})",
-        table.name,
-        quote::ident(&tenant),
-        quote::literal(&trial.a.keys.tenant),
-        place?.join(" AND ")
-    ))
 }
 
 /// Columns of a key, those in its expressions included.
