@@ -417,7 +417,7 @@ impl<'g, 'c> Growth<'g, 'c> {
             .catalog
             .tables()
             .filter(|t| !t.is_partition && referred.contains(&t.oid) && self.unowned.contains(&t.oid))
-            .filter(|t| !t.columns.is_empty())
+            .filter(|t| !t.columns.is_empty() && !is_keyed_at_random(t))
             .collect();
         for some in tables.chunks(200) {
             let queries: Vec<String> = some
@@ -437,6 +437,19 @@ impl<'g, 'c> Growth<'g, 'c> {
     fn table(&self, oid: u32) -> Option<&'g Relation> {
         self.tables.get(&oid).copied()
     }
+}
+
+/// Whether seeded rows have other keys each time that the schema is loaded: no script could refer to them.
+fn is_keyed_at_random(table: &Relation) -> bool {
+    let is_random = |default: &str| {
+        ["gen_random_uuid", "uuid_generate", "random("]
+            .iter()
+            .any(|f| default.contains(f))
+    };
+    table.primary_key().is_some_and(|key| {
+        let mut columns = key.columns.iter().filter_map(|c| table.column(c));
+        columns.any(|c| c.default.as_deref().is_some_and(is_random))
+    })
 }
 
 /// Tables without a column of a tenant or user, and without a way to a table that has one.
