@@ -291,6 +291,8 @@ impl<'g> Growth<'g, '_> {
             format!(" RETURNING {}", returned(table))
         };
         let mut parts: Vec<String> = vec!["SAVEPOINT tp_grow".to_owned()];
+        let (limit, limited) = self.conn.limits();
+        parts.extend(limit.split("; ").filter(|s| !s.is_empty()).map(str::to_owned));
         parts.extend(before.iter().cloned());
         parts.push(format!("{insert}{returning}"));
         parts.extend(after.iter().cloned());
@@ -318,7 +320,7 @@ impl<'g> Growth<'g, '_> {
         }
         let stored = outcome
             .results
-            .get(1 + before.len())
+            .get(1 + limited + before.len())
             .and_then(|r| r.rows.first())
             .cloned();
         match stored {
