@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use tenantproof::model::{CellVerdict, Cells, Verdict};
+use tenantproof::model::{Cell, CellVerdict, Cells, Command, ContextState, Verdict};
 use tenantproof::pg::ServerChoice;
 use tenantproof::report::Report;
 use tenantproof::report::json;
@@ -91,4 +91,33 @@ async fn a_schema_without_identity_is_inconclusive_and_never_isolated() {
         "{:?}",
         outcome.notes
     );
+}
+
+/// Rows that a preparation takes away are no work of the session's: what reaches no row of its own shows nothing.
+#[tokio::test]
+async fn an_update_that_reaches_no_own_row_is_vacuous() {
+    let bench = Bench::any().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("schema.sql");
+    std::fs::write(
+        &file,
+        "CREATE ROLE still;
+         CREATE TABLE note (tenant_id text NOT NULL, id int NOT NULL, body text, PRIMARY KEY (tenant_id, id));
+         ALTER TABLE note ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY own ON note FOR SELECT USING (tenant_id = current_setting('app.tenant_id', true));
+         CREATE POLICY never ON note FOR UPDATE USING (tenant_id = current_setting('app.tenant_id', true) AND id < 0);
+         GRANT SELECT, UPDATE ON note TO still;",
+    )
+    .expect("written");
+    let outcome = bench
+        .verify(&[file], &crate::bench::request())
+        .await
+        .expect("it can be judged");
+    bench.stop().await;
+    let cell = |command| {
+        let is = |c: &&Cell| c.object == "public.note" && c.command == command && c.state == ContextState::Bound;
+        outcome.coverage.iter().find(is).expect("the cell is there").verdict
+    };
+    assert_eq!(cell(Command::Select), CellVerdict::Held);
+    assert_eq!(cell(Command::Update), CellVerdict::Vacuous);
 }

@@ -13,6 +13,7 @@ use crate::probe::call::Taste;
 use crate::probe::judge::{Hit, Judge, Observed, Subject};
 use crate::probe::observe::Seen;
 use crate::probe::ploy;
+use crate::probe::state::Change;
 use crate::probe::trial::{Owner, Trial};
 use crate::probe::write::{self, Purpose};
 
@@ -155,22 +156,20 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
                 hits.extend(judge.seen_by_b(relation, &one.probe, seen, &before, &asked(1)));
             }
         }
-        let own_work = |t: &&&Tried| match t.probe.purpose {
-            Purpose::Own => t.effect.error.is_none(),
-            _ => {
-                t.effect.error.is_none()
-                    && !trial
-                        .hits(&t.effect.changes, Owner::Own)
-                        .iter()
-                        .filter(|c| {
-                            t.probe.act.prepare.is_empty()
-                                || Some(c.relation) == write::source(trial, relation).map(|s| s.oid)
-                        })
-                        .collect::<Vec<_>>()
-                        .is_empty()
-            }
+        let source = write::source(trial, relation).map(|s| s.oid);
+        let own_work = |t: &&Tried| {
+            let changes = &t.effect.changes;
+            let is_prepared = !t.probe.act.prepare.is_empty();
+            let is_here = |c: &Change| !is_prepared || Some(c.relation) == source;
+            // What a preparation took away leaves nothing in its place; what an UPDATE reached does.
+            let is_done = !is_prepared
+                || t.probe.command != Command::Update
+                || changes.iter().any(|c| c.is_new && is_here(c));
+            t.effect.error.is_none()
+                && (t.probe.purpose == Purpose::Own
+                    || is_done && trial.hits(changes, Owner::Own).iter().any(is_here))
         };
-        if *state == ContextState::Bound && tried.iter().any(|t| own_work(&t)) {
+        if *state == ContextState::Bound && tried.iter().any(own_work) {
             controlled.insert((*oid, *command));
         }
         let serious = hits.iter().any(|h| h.severity >= crate::model::Severity::Medium);
