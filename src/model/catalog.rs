@@ -374,9 +374,18 @@ impl Relation {
 
     /// Whether a view runs with the rights of who asks (`security_invoker`).
     pub fn is_security_invoker(&self) -> bool {
+        self.is_on("security_invoker")
+    }
+
+    /// Whether a view is a `security_barrier`.
+    pub fn is_security_barrier(&self) -> bool {
+        self.is_on("security_barrier")
+    }
+
+    fn is_on(&self, option: &str) -> bool {
         self.options.iter().any(|o| {
-            o.strip_prefix("security_invoker=")
-                .is_some_and(|v| matches!(v, "true" | "on" | "yes" | "1"))
+            let set = o.strip_prefix(option).and_then(|rest| rest.strip_prefix('='));
+            set.is_some_and(|v| matches!(v, "true" | "on" | "yes" | "1"))
         })
     }
 

@@ -1,8 +1,11 @@
 //! Judging: what observations and effects mean for a cell, and what is a fault.
 
+mod subject;
 mod write;
 
 use std::collections::BTreeMap;
+
+pub use subject::{Subject, type_of};
 
 use super::binding::Binding;
 use super::evidence::{Scene, column_is};
@@ -11,9 +14,7 @@ use super::oracle::{self, Oracle};
 use super::scenery::Scenery;
 use super::state::Change;
 use super::trial::Trial;
-use crate::model::{
-    CellVerdict, Command, ContextState, Function, FunctionKind, ObjectType, Relation, RelationKind, Severity,
-};
+use crate::model::{CellVerdict, Command, ContextState, Function, ObjectType, Relation, RelationKind, Severity};
 use crate::world::Class;
 
 /// A fault that was seen, before faults of one cause are put together.
@@ -65,25 +66,6 @@ pub struct Observed<'s> {
     pub again: &'s Seen,
     /// With A and B.
     pub one: &'s Seen,
-}
-
-/// The type of object a relation is.
-pub fn type_of(relation: &Relation) -> ObjectType {
-    match relation.kind {
-        RelationKind::Table | RelationKind::PartitionedTable => ObjectType::Table,
-        RelationKind::View => ObjectType::View,
-        RelationKind::MaterializedView => ObjectType::MaterializedView,
-        RelationKind::ForeignTable => ObjectType::ForeignTable,
-        RelationKind::Sequence => ObjectType::Sequence,
-    }
-}
-
-/// The type of object a function is.
-pub fn type_of_function(function: &Function) -> ObjectType {
-    match function.kind {
-        FunctionKind::Procedure => ObjectType::Procedure,
-        FunctionKind::Function | FunctionKind::Aggregate | FunctionKind::Window => ObjectType::Function,
-    }
 }
 
 /// Makes hits of one trial.
@@ -166,30 +148,43 @@ impl<'a> Judge<'a> {
             return verdict(CellVerdict::Held, None);
         };
         let binding = self.trial.as_a(ContextState::Bound);
-        let sentence = format!(
-            "{} {}: session `{}` {what}{}",
-            type_of(relation).word(),
-            relation.name,
-            self.trial.session.name,
-            self.because()
-        );
-        let evidence = self.scene(&binding, relation.oid, |scene| {
-            scene.read(&sentence, &binding, &named_columns(query))
-        });
+        let what = format!("{what}{}", self.because());
         ReadJudgement {
             verdict: CellVerdict::Violated,
             reason: None,
-            hit: Some(self.hit(
-                oracle,
-                severity,
-                Subject::of(relation),
-                Command::Select,
-                ContextState::Bound,
-                sentence,
-                evidence,
-                self.through(relation),
-            )),
+            hit: Some(self.reads(oracle, severity, relation, query, &binding, &what)),
         }
+    }
+
+    /// A fault of what A reads of a relation by this request. `what` it is comes after "session ...".
+    pub fn reads(
+        &self,
+        oracle: &'static Oracle,
+        severity: Severity,
+        relation: &Relation,
+        query: &Query,
+        by: &Binding,
+        what: &str,
+    ) -> Hit {
+        let sentence = format!(
+            "{} {}: session `{}` {what}",
+            type_of(relation).word(),
+            relation.name,
+            self.trial.session.name
+        );
+        let evidence = self.scene(&self.trial.as_a(ContextState::Bound), relation.oid, |scene| {
+            scene.read(&sentence, by, &named_columns(query))
+        });
+        self.hit(
+            oracle,
+            severity,
+            Subject::of(relation),
+            Command::Select,
+            ContextState::Bound,
+            sentence,
+            evidence,
+            self.through(relation),
+        )
     }
 
     fn compare_rows(&self, relation: &Relation, seen: Observed<'_>) -> Compared {
@@ -552,37 +547,6 @@ impl<'a> Judge<'a> {
 enum Compared {
     Same(Option<String>),
     Differs(&'static Oracle, Severity, String),
-}
-
-/// What a finding is about.
-#[derive(Debug, Clone)]
-pub struct Subject {
-    /// Identity.
-    pub object: String,
-    /// Type.
-    pub object_type: ObjectType,
-    /// The object that the statement named, where that is another.
-    pub route: Option<(String, ObjectType, Command)>,
-}
-
-impl Subject {
-    /// A relation.
-    pub fn of(relation: &Relation) -> Self {
-        Self {
-            object: relation.name.to_string(),
-            object_type: type_of(relation),
-            route: None,
-        }
-    }
-
-    /// A function.
-    pub fn of_function(function: &Function) -> Self {
-        Self {
-            object: function.identity(),
-            object_type: type_of_function(function),
-            route: None,
-        }
-    }
 }
 
 fn source_is(trial: &Trial<'_>, relation: &Relation, table: u32) -> bool {

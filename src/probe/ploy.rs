@@ -231,15 +231,7 @@ pub fn binding(trial: &Trial<'_>, by: By) -> Option<Binding> {
         By::Superuser => None,
         By::A => Some(trial.as_a(ContextState::Bound)),
         By::B => Some(trial.as_b()),
-        By::Unbound => {
-            let mut binding = trial.as_a(ContextState::Empty);
-            for (_, value) in &mut binding.settings {
-                if value == "{}" {
-                    value.clear();
-                }
-            }
-            Some(binding)
-        }
+        By::Unbound => Some(trial.as_a(ContextState::Empty)),
     }
 }
 
@@ -255,13 +247,7 @@ fn judge_one(judge: &Judge<'_>, played: &Played, plain: &[Seen]) -> Option<Hit> 
     let condition = match &ploy.sign {
         Sign::Fact(condition) if *fact => condition.clone(),
         Sign::Fact(_) => return None,
-        Sign::ForeignText => {
-            let value = foreign_value(trial, shown, plain)?;
-            format!(
-                "pg_catalog.strpos(coalesce(pg_catalog.current_setting('{SHOWN}', true), ''), {}) > 0",
-                quote::literal(&value)
-            )
-        }
+        Sign::ForeignText => shows(&foreign_value(trial, shown, plain)?),
         Sign::Differs => {
             let (without, _) = played.without.as_ref()?;
             if without == shown {

@@ -10,7 +10,7 @@ use super::state::{Change, RowId, State};
 use crate::model::catalog::Privileges;
 use crate::model::{Catalog, ContextState, Relation, Session};
 use crate::sql::quote;
-use crate::world::grow::{Values, Variant};
+use crate::world::grow::{Values, Variant, key_condition};
 use crate::world::{Class, Classes, Form, GrownRow, Universe};
 
 /// Whose a row is, by the worlds it is in.
@@ -378,16 +378,8 @@ impl<'a> Trial<'a> {
         };
         let place = |row: &GrownRow| {
             let table = self.catalog.relation(row.relation)?;
-            let key = table.primary_key()?;
-            let parts: Option<Vec<String>> = key
-                .columns
-                .iter()
-                .map(|c| {
-                    let value = row.values.get(c)?.as_deref()?;
-                    Some(format!("{}::text = {}", quote::ident(c), quote::literal(value)))
-                })
-                .collect();
-            Some(format!("DELETE FROM {} WHERE {}", table.name, parts?.join(" AND ")))
+            let place = key_condition(table.primary_key()?, row)?;
+            Some(format!("DELETE FROM {} WHERE {place}", table.name))
         };
         self.b
             .rows

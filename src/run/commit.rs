@@ -9,7 +9,7 @@ use crate::model::{Catalog, Command, ContextState, Function, FunctionKind, Relat
 use crate::pg::conn::{Conn, ConnError};
 use crate::probe::binding::{Binding, has_identity, identity_settings};
 use crate::probe::call::{self, Taste};
-use crate::probe::judge::{Hit, Judge, Subject, named_columns};
+use crate::probe::judge::{Hit, Judge, Subject};
 use crate::probe::observe::{self, Query};
 use crate::probe::oracle;
 use crate::probe::trial::{Trial, Worlds};
@@ -250,26 +250,9 @@ async fn foreign_tables(conn: &mut Conn, judge: &Judge<'_>) -> Result<Vec<Hit>, 
         if foreign == 0 {
             continue;
         }
-        let subject = Subject::of(relation);
-        let sentence = format!(
-            "{} {}: session `{}` reads {foreign} rows of another tenant",
-            subject.object_type.word(),
-            subject.object,
-            trial.session.name
-        );
-        let evidence = judge.scene(&binding, relation.oid, |scene| {
-            scene.read(&sentence, &binding, &named_columns(query))
-        });
-        hits.push(judge.hit(
-            &oracle::FOREIGN_ROWS_READABLE,
-            Severity::Critical,
-            subject,
-            Command::Select,
-            ContextState::Bound,
-            sentence,
-            evidence,
-            judge.through(relation),
-        ));
+        let what = format!("reads {foreign} rows of another tenant");
+        let oracle = &oracle::FOREIGN_ROWS_READABLE;
+        hits.push(judge.reads(oracle, Severity::Critical, relation, query, &binding, &what));
     }
     Ok(hits)
 }

@@ -338,28 +338,7 @@ impl Run<'_> {
 
     /// Tables whose rows are nobody's: no path to a tenant, and no session may write them.
     fn shared(&self, classes: &Classes, sessions: &[(&Session, Privileges)]) -> BTreeSet<u32> {
-        let mut owned: BTreeSet<u32> = self
-            .catalog
-            .tables()
-            .filter(|t| t.columns.iter().any(|c| classes.class(t.oid, &c.name).is_some()))
-            .map(|t| t.oid)
-            .collect();
-        loop {
-            let more: Vec<u32> = self
-                .catalog
-                .tables()
-                .filter(|t| !owned.contains(&t.oid))
-                .filter(|t| {
-                    t.foreign_keys.iter().any(|k| owned.contains(&k.references))
-                        || t.parents.iter().any(|p| owned.contains(p))
-                })
-                .map(|t| t.oid)
-                .collect();
-            if more.is_empty() {
-                break;
-            }
-            owned.extend(more);
-        }
+        let owned = classes.owned(self.catalog);
         let writable = |t: &Relation| {
             sessions.iter().any(|(_, p)| {
                 p.relations

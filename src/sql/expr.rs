@@ -13,6 +13,7 @@ mod values;
 use squawk_syntax::ast::AstNode;
 use squawk_syntax::{SourceFile, SyntaxNode};
 
+use crate::model::Function;
 pub use library::Library;
 use reader::{Env, Reader};
 
@@ -147,6 +148,15 @@ pub fn of_query(text: &str) -> Facts {
 /// Facts of a plpgsql body: its statements are read one by one, with the procedural words taken off.
 pub fn of_plpgsql(body: &str) -> Facts {
     library::of_body(body)
+}
+
+/// Facts of a function's body, in SQL or PL/pgSQL.
+pub fn of_body(function: &Function) -> Facts {
+    if function.language == "sql" {
+        of_query(&function.body)
+    } else {
+        of_plpgsql(&function.body)
+    }
 }
 
 /// Deeper nesting than this is not read: the parser calls itself, and a full stack cannot be caught.

@@ -130,6 +130,24 @@ impl Classes {
         self.with_now.contains(&(relation, column.to_owned()))
     }
 
+    /// Tables with a column of a tenant or user, or with a way to one by foreign keys or parents.
+    pub fn owned(&self, catalog: &Catalog) -> BTreeSet<u32> {
+        let is_classed = |t: &&Relation| t.columns.iter().any(|c| self.class(t.oid, &c.name).is_some());
+        let mut owned: BTreeSet<u32> = catalog.tables().filter(is_classed).map(|t| t.oid).collect();
+        loop {
+            let leads = |t: &&Relation| {
+                t.foreign_keys.iter().any(|k| owned.contains(&k.references))
+                    || t.parents.iter().any(|p| owned.contains(p))
+            };
+            let rest = catalog.tables().filter(|t| !owned.contains(&t.oid));
+            let more: Vec<u32> = rest.filter(leads).map(|t| t.oid).collect();
+            if more.is_empty() {
+                return owned;
+            }
+            owned.extend(more);
+        }
+    }
+
     /// Whether the table has one row a tenant.
     pub fn is_root(&self, relation: u32) -> bool {
         self.roots.contains(&relation)

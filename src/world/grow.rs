@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 
 use super::classes::Classes;
 use super::keys::Keys;
-use crate::model::{Catalog, Generated, Identity, Relation};
+use crate::model::{Catalog, Generated, Identity, Relation, UniqueKey};
 use crate::pg::conn::{Conn, ConnError};
 use crate::sql::quote;
 use rules::{Memory, Rules};
@@ -454,31 +454,22 @@ fn is_keyed_at_random(table: &Relation) -> bool {
 
 /// Tables without a column of a tenant or user, and without a way to a table that has one.
 fn unowned(catalog: &Catalog, classes: &Classes) -> BTreeSet<u32> {
-    let mut owned: BTreeSet<u32> = catalog
-        .tables()
-        .filter(|t| t.columns.iter().any(|c| classes.class(t.oid, &c.name).is_some()))
-        .map(|t| t.oid)
-        .collect();
-    loop {
-        let more: Vec<u32> = catalog
-            .tables()
-            .filter(|t| !owned.contains(&t.oid))
-            .filter(|t| {
-                t.foreign_keys.iter().any(|k| owned.contains(&k.references))
-                    || t.parents.iter().any(|p| owned.contains(p))
-            })
-            .map(|t| t.oid)
-            .collect();
-        if more.is_empty() {
-            break;
-        }
-        owned.extend(more);
-    }
+    let owned = classes.owned(catalog);
     catalog
         .tables()
         .map(|t| t.oid)
         .filter(|oid| !owned.contains(oid))
         .collect()
+}
+
+/// A condition that only this row meets: its values in a key; none where one of them is NULL.
+pub fn key_condition(key: &UniqueKey, row: &GrownRow) -> Option<String> {
+    let part = |column: &String| {
+        let value = row.values.get(column)?.as_deref()?;
+        Some(format!("{}::text = {}", quote::ident(column), quote::literal(value)))
+    };
+    let parts: Option<Vec<String>> = key.columns.iter().map(part).collect();
+    Some(parts?.join(" AND "))
 }
 
 /// The statement that inserts these values.

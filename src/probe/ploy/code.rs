@@ -89,11 +89,7 @@ pub(super) fn shadows(trial: &Trial<'_>) -> Vec<Ploy> {
         else {
             continue;
         };
-        let facts = if function.language == "sql" {
-            expr::of_query(&function.body)
-        } else {
-            expr::of_plpgsql(&function.body)
-        };
+        let facts = expr::of_body(function);
         let called = facts.calls.iter().filter(|c| c.schema.is_none());
         let shadowed = called.flat_map(|c| trial.catalog.find_functions(None, &c.name));
         for inner in shadowed.filter(|g| g.arguments.len() == 1 && !g.is_trigger()) {
@@ -151,38 +147,24 @@ pub(super) fn openers(trial: &Trial<'_>) -> Vec<Ploy> {
                 continue;
             }
             let argument = &function.arguments[0].type_name;
-            let call = |key: &str| {
-                Step::new(
-                    By::Unbound,
-                    format!("SELECT {}({}::{argument})", function.name, quote::literal(key)),
-                )
-            };
-            let is = |key: &str| {
-                format!(
-                    "pg_catalog.current_setting({}, true) = {}",
-                    quote::literal(name),
-                    quote::literal(key)
-                )
+            // Each call starts from the state that the last one left: the request does not bind in between.
+            let open = |keys: &[&String]| {
+                let call = |key: &&String| format!("PERFORM {}({}::{argument});", function.name, quote::literal(key));
+                let calls: Vec<String> = keys.iter().map(call).collect();
+                Step::new(By::Unbound, format!("DO $proof$ BEGIN {} END $proof$", calls.join(" ")))
             };
             let mut ploy = Ploy::new(
                 &oracle::CONTEXT_LOST,
                 Subject::of_function(function),
                 format!("opens a request with `{name}` for one tenant and is left with another's"),
-                Vec::new(),
-                Sign::Fact(is(&theirs)),
+                vec![open(&[&mine, &theirs, &mine])],
+                Sign::Fact(format!(
+                    "pg_catalog.current_setting({}, true) = {}",
+                    quote::literal(name),
+                    quote::literal(&theirs)
+                )),
             );
-            // Each call starts from the state that the last one left: the request does not bind in between.
-            let keep = |sql: String| Step::new(By::Unbound, sql);
-            let body = [&mine, &theirs, &mine]
-                .iter()
-                .map(|key| format!("PERFORM {};", call(key).sql.trim_start_matches("SELECT ")))
-                .collect::<Vec<_>>()
-                .join(" ");
-            ploy.steps = vec![keep(format!("DO $proof$ BEGIN {body} END $proof$"))];
-            ploy.control = vec![keep(format!(
-                "DO $proof$ BEGIN PERFORM {}; END $proof$",
-                call(&mine).sql.trim_start_matches("SELECT ")
-            ))];
+            ploy.control = vec![open(&[&mine])];
             ploy.command = Command::Execute;
             ploys.push(ploy);
         }

@@ -10,11 +10,7 @@ use crate::sql::expr;
 pub(super) fn ploys(trial: &Trial<'_>) -> Vec<Ploy> {
     let depends = |f: &&Function| {
         f.volatility == Volatility::Immutable && {
-            let facts = if f.language == "sql" {
-                expr::of_query(&f.body)
-            } else {
-                expr::of_plpgsql(&f.body)
-            };
+            let facts = expr::of_body(f);
             !facts.settings.is_empty() || !facts.relations.is_empty() || f.body.to_lowercase().contains("current_user")
         }
     };

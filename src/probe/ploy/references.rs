@@ -5,8 +5,7 @@ use crate::model::{Command, ForeignKey, Relation, Severity};
 use crate::probe::judge::Subject;
 use crate::probe::oracle;
 use crate::probe::trial::Trial;
-use crate::sql::quote;
-use crate::world::grow::{Variant, insert_statement};
+use crate::world::grow::{Variant, insert_statement, key_condition};
 use crate::world::{Class, Form, GrownRow};
 
 pub(super) fn ploys(trial: &Trial<'_>) -> Vec<Ploy> {
@@ -41,22 +40,13 @@ fn blocked(trial: &Trial<'_>, table: &Relation, key: &ForeignKey) -> Option<Ploy
     for (here, there) in key.columns.iter().zip(&key.referenced_columns) {
         row.insert(here.clone(), theirs.values.get(there).cloned().flatten());
     }
-    let primary = parent.primary_key()?;
-    let place: Vec<String> = primary
-        .columns
-        .iter()
-        .map(|c| {
-            let value = theirs.values.get(c).cloned().flatten().unwrap_or_default();
-            format!("{}::text = {}", quote::ident(c), quote::literal(&value))
-        })
-        .collect();
+    let place = key_condition(parent.primary_key()?, theirs)?;
     let delete = Step::new(
         By::B,
         format!(
             "DO $proof$ BEGIN DELETE FROM {} WHERE {}; IF NOT FOUND THEN PERFORM pg_catalog.set_config('proof.shown', 'blocked', false); END IF; \
              SET CONSTRAINTS ALL IMMEDIATE; EXCEPTION WHEN foreign_key_violation THEN PERFORM pg_catalog.set_config('proof.shown', 'blocked', false); END $proof$",
-            parent.name,
-            place.join(" AND ")
+            parent.name, place
         ),
     );
     let mut ploy = Ploy::new(

@@ -15,7 +15,7 @@ const MAX_EXPLAINED: usize = 8;
 pub(super) fn ploys(trial: &Trial<'_>) -> Vec<Ploy> {
     let mut ploys = Vec::new();
     for view in trial.catalog.relations.iter().filter(|r| r.kind == RelationKind::View) {
-        if !is_barrier(view) {
+        if !view.is_security_barrier() {
             for column in texts(trial, view).into_iter().take(2) {
                 ploys.push(peek(view, &column));
                 ploys.push(cast(trial, view, &column));
@@ -29,13 +29,6 @@ pub(super) fn ploys(trial: &Trial<'_>) -> Vec<Ploy> {
         .filter(|t| t.row_security != RowSecurity::Disabled && !t.is_partition && !texts(trial, t).is_empty());
     ploys.extend(explained.take(MAX_EXPLAINED).map(explain));
     ploys
-}
-
-fn is_barrier(view: &Relation) -> bool {
-    view.options.iter().any(|o| {
-        o.strip_prefix("security_barrier=")
-            .is_some_and(|v| matches!(v, "true" | "on" | "yes" | "1"))
-    })
 }
 
 /// Text columns that the session may read.

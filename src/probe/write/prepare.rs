@@ -7,11 +7,8 @@ use super::named;
 use crate::model::{Relation, UniqueKey};
 use crate::probe::trial::Trial;
 use crate::sql::quote;
-use crate::world::grow::{Values, Variant};
+use crate::world::grow::{Values, Variant, key_condition};
 use crate::world::{Class, GrownRow, Universe};
-
-const WITHOUT_TRIGGERS: &str = "SET session_replication_role = replica";
-const WITH_TRIGGERS: &str = "SET session_replication_role = origin";
 
 /// Takes away an ended membership of A's user that stands where a new one is to be tried.
 pub(super) fn ended_membership(trial: &Trial<'_>, table: &Relation, row: &Values) -> Vec<String> {
@@ -55,16 +52,8 @@ pub(super) fn clear_circle(trial: &Trial<'_>, oid: u32) -> Vec<String> {
         return Vec::new();
     }
     let refers = |t: &&Relation| !t.is_partition && t.oid != oid && t.foreign_keys.iter().any(|k| k.references == oid);
-    let mut statements = vec![WITHOUT_TRIGGERS.to_owned()];
-    statements.extend(
-        trial
-            .catalog
-            .tables()
-            .filter(refers)
-            .map(|t| format!("DELETE FROM {}", t.name)),
-    );
-    statements.push(WITH_TRIGGERS.to_owned());
-    statements
+    let tables = trial.catalog.tables().filter(refers);
+    unchecked(tables.map(|t| format!("DELETE FROM {}", t.name)).collect())
 }
 
 /// Takes away the row whose place a candidate is to take, where a tenant can have no further one.
@@ -93,11 +82,11 @@ pub(super) fn make_room(table: &Relation, universe: &Universe, row: &Values) -> 
     if conditions.is_empty() {
         return Vec::new();
     }
-    vec![
-        WITHOUT_TRIGGERS.to_owned(),
-        format!("DELETE FROM {} WHERE {}", table.name, conditions.join(" OR ")),
-        WITH_TRIGGERS.to_owned(),
-    ]
+    unchecked(vec![format!(
+        "DELETE FROM {} WHERE {}",
+        table.name,
+        conditions.join(" OR ")
+    )])
 }
 
 /// Statements that empty the tables which refer to this one, the farthest first.
@@ -117,10 +106,7 @@ pub(super) fn unchecked(prepare: Vec<String>) -> Vec<String> {
         return prepare;
     }
     let mode = |role: &str| format!("SET session_replication_role = {role}");
-    std::iter::once(mode("replica"))
-        .chain(prepare)
-        .chain([mode("origin")])
-        .collect()
+    [vec![mode("replica")], prepare, vec![mode("origin")]].concat()
 }
 
 /// Rows of A to move one at a time: a condition on the new row that one of them does not meet would refuse all.
@@ -134,21 +120,12 @@ pub(super) fn in_turn<'t>(trial: &'t Trial<'_>, table: &Relation) -> Vec<&'t Gro
 
 /// Takes away all rows of A but this one.
 pub(super) fn all_but(trial: &Trial<'_>, table: &Relation, base: &GrownRow) -> Option<String> {
-    let key = table.primary_key()?;
+    let place = key_condition(table.primary_key()?, base)?;
     let tenant = trial.classes.columns_of(table, Class::Tenant).into_iter().next()?;
-    let place: Option<Vec<String>> = key
-        .columns
-        .iter()
-        .map(|c| {
-            let value = base.values.get(c)?.as_deref()?;
-            Some(format!("{}::text = {}", quote::ident(c), quote::literal(value)))
-        })
-        .collect();
     Some(format!(
-        "DELETE FROM {} WHERE {}::text = {} AND NOT ({})",
+        "DELETE FROM {} WHERE {}::text = {} AND NOT ({place})",
         table.name,
         quote::ident(&tenant),
-        quote::literal(&trial.a.keys.tenant),
-        place?.join(" AND ")
+        quote::literal(&trial.a.keys.tenant)
     ))
 }

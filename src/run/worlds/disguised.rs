@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::queries;
+use crate::model::Severity;
 use crate::model::catalog::Privileges;
-use crate::model::{Command, ContextState, Severity};
 use crate::pg::conn::{Conn, ConnError};
 use crate::probe::guise::{self, Guise};
-use crate::probe::judge::{Hit, Judge, Subject, named_columns};
+use crate::probe::judge::{Hit, Judge};
 use crate::probe::observe::{self, Query, Seen};
 use crate::probe::trial::Trial;
 
@@ -72,28 +72,10 @@ pub(super) fn judge(judge: &Judge<'_>, disguised: &[Disguised], plain: &BTreeMap
             if foreign.is_empty() {
                 continue;
             }
-            let subject = Subject::of(relation);
-            let sentence = format!(
-                "{} {}: session `{}` {} reads {} rows of another tenant",
-                subject.object_type.word(),
-                subject.object,
-                trial.session.name,
-                form.guise.how,
-                foreign.len()
-            );
-            let evidence = judge.scene(&trial.as_a(ContextState::Bound), relation.oid, |scene| {
-                scene.read(&sentence, &form.guise.binding, &named_columns(query))
-            });
-            hits.push(judge.hit(
-                form.guise.oracle,
-                Severity::Critical,
-                subject,
-                Command::Select,
-                ContextState::Bound,
-                sentence,
-                evidence,
-                judge.through(relation),
-            ));
+            let what = format!("{} reads {} rows of another tenant", form.guise.how, foreign.len());
+            let oracle = form.guise.oracle;
+            let by = &form.guise.binding;
+            hits.push(judge.reads(oracle, Severity::Critical, relation, query, by, &what));
         }
     }
     hits

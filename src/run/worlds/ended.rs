@@ -9,9 +9,8 @@ use crate::probe::judge::{Hit, Judge, Subject, named_columns};
 use crate::probe::observe::{self, Query, Seen};
 use crate::probe::oracle;
 use crate::probe::trial::Trial;
-use crate::sql::quote;
 use crate::world::GrownRow;
-use crate::world::grow::Variant;
+use crate::world::grow::{Variant, key_condition};
 
 /// What is seen with ended relationships and without.
 #[derive(Debug, Default)]
@@ -64,15 +63,7 @@ pub(super) async fn look(conn: &mut Conn, trial: &Trial<'_>, queries: &[Query]) 
 fn delete(trial: &Trial<'_>, row: &GrownRow) -> Option<String> {
     let table = trial.catalog.relation(row.relation)?;
     let key = table.primary_key().or(table.keys.first())?;
-    let parts: Option<Vec<String>> = key
-        .columns
-        .iter()
-        .map(|c| {
-            let value = row.values.get(c)?.as_deref()?;
-            Some(format!("{}::text = {}", quote::ident(c), quote::literal(value)))
-        })
-        .collect();
-    Some(format!("DELETE FROM {} WHERE {}", table.name, parts?.join(" AND ")))
+    Some(format!("DELETE FROM {} WHERE {}", table.name, key_condition(key, row)?))
 }
 
 /// One fault for all that such relationships open; what other probes saw of the same tables is a symptom of it.

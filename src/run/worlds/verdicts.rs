@@ -162,12 +162,10 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
             let is_prepared = !t.probe.act.prepare.is_empty();
             let is_here = |c: &Change| !is_prepared || Some(c.relation) == source;
             // What a preparation took away leaves nothing in its place; what an UPDATE reached does.
-            let is_done = !is_prepared
-                || t.probe.command != Command::Update
-                || changes.iter().any(|c| c.is_new && is_here(c));
+            let is_done =
+                !is_prepared || t.probe.command != Command::Update || changes.iter().any(|c| c.is_new && is_here(c));
             t.effect.error.is_none()
-                && (t.probe.purpose == Purpose::Own
-                    || is_done && trial.hits(changes, Owner::Own).iter().any(is_here))
+                && (t.probe.purpose == Purpose::Own || is_done && trial.hits(changes, Owner::Own).iter().any(is_here))
         };
         if *state == ContextState::Bound && tried.iter().any(own_work) {
             controlled.insert((*oid, *command));

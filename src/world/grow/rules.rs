@@ -169,11 +169,7 @@ impl Growth<'_, '_> {
             }
         }
         for function in catalog.functions.iter().filter(|f| asks(&f.body)) {
-            let facts = if function.language == "sql" {
-                expr::of_query(&function.body)
-            } else {
-                expr::of_plpgsql(&function.body)
-            };
+            let facts = expr::of_body(function);
             read(&facts.comparisons, None);
         }
         past.retain(|p| !future.contains(p));
