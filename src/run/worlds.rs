@@ -252,7 +252,12 @@ async fn run_in_transaction(
             chains::chains(&mut bench, trial, record).await?;
             calls(&mut bench, trial, record, progress).await?;
             record.played = ploy::play(conn, trial).await?;
-            record.ended = ended::look(conn, trial, &record.queries).await?;
+            let with = if trial.as_intruder().is_some() {
+                &record.intruder
+            } else {
+                &record.one
+            };
+            record.ended = ended::look(conn, trial, &record.queries, with).await?;
         }
     }
     for (trial, record) in trials.iter().zip(&mut records) {

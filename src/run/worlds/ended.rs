@@ -27,8 +27,13 @@ fn binding(trial: &Trial<'_>) -> Binding {
     trial.as_intruder().unwrap_or_else(|| trial.as_a(ContextState::Bound))
 }
 
-/// Looks with the relationships, takes them away, looks again, and puts them back.
-pub(super) async fn look(conn: &mut Conn, trial: &Trial<'_>, queries: &[Query]) -> Result<Ended, ConnError> {
+/// Takes the relationships away, looks again, and puts them back. `with` is what such a request saw before.
+pub(super) async fn look(
+    conn: &mut Conn,
+    trial: &Trial<'_>,
+    queries: &[Query],
+    with: &[Seen],
+) -> Result<Ended, ConnError> {
     let closed: Vec<&GrownRow> = trial
         .b
         .rows
@@ -39,8 +44,6 @@ pub(super) async fn look(conn: &mut Conn, trial: &Trial<'_>, queries: &[Query]) 
     if deletes.is_empty() {
         return Ok(Ended::default());
     }
-    let binding = binding(trial);
-    let with = observe::observe(conn, &binding, queries).await?;
     let outcome = conn
         .run(&format!(
             "SAVEPOINT tp_ended; SET CONSTRAINTS ALL IMMEDIATE; {}",
@@ -48,14 +51,14 @@ pub(super) async fn look(conn: &mut Conn, trial: &Trial<'_>, queries: &[Query]) 
         ))
         .await?;
     let without = match outcome.error {
-        None => observe::observe(conn, &binding, queries).await?,
-        Some(_) => with.clone(),
+        None => observe::observe(conn, &binding(trial), queries).await?,
+        Some(_) => with.to_vec(),
     };
     conn.query("ROLLBACK TO SAVEPOINT tp_ended; RELEASE SAVEPOINT tp_ended")
         .await?;
     Ok(Ended {
         tables: closed.iter().map(|r| r.relation).collect(),
-        with,
+        with: with.to_vec(),
         without,
     })
 }
