@@ -312,9 +312,7 @@ async fn run_in_transaction(
         // A cell that says itself that it timed out knows better.
         for cell in shown.cells.iter_mut().filter(is_theirs) {
             if !cell.reason.as_ref().is_some_and(|r| r.starts_with("timed out")) {
-                let hung = ["57014", "55P03"].iter().any(|code| why.starts_with(code));
-                let first = if hung { "timed out: " } else { "" };
-                cell.reason = Some(format!("{first}the table stayed empty: {why}"));
+                cell.reason = Some(format!("the table stayed empty: {why}"));
             }
         }
     }

@@ -152,6 +152,11 @@ impl<'g> Growth<'g, '_> {
                 }
                 Tried::Refused(error) => error,
             };
+            // What hung is no refusal that another row or another mode would meet.
+            if error.is_timeout() {
+                last = Some(error);
+                break;
+            }
             if error.code == "23505"
                 && wish.variant != Variant::Candidate
                 && let Some(at) = self.adopt_twin(table, wish, &row, &error).await?
@@ -206,7 +211,7 @@ impl<'g> Growth<'g, '_> {
             self.keep_candidate(table, wish, &planned);
             return Ok(Ok(0));
         }
-        let reason = last.map_or_else(|| "no row fits".to_owned(), |e| format!("{} {}", e.code, e.message));
+        let reason = last.map_or_else(|| "no row fits".to_owned(), |e| e.reason());
         if wish.variant == Variant::Base
             && let Some(values) = self.find_by_key(table).await?
         {
