@@ -6,6 +6,7 @@ mod exit;
 mod explain;
 mod inspect;
 mod options;
+mod presets;
 mod scratch;
 mod snapshot;
 mod verify;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
-use super::Failure;
+use super::{Failure, presets};
 use crate::model::Acceptance;
 use crate::pg::{ServerChoice, ServerOptions};
 use crate::run::target::{self, TargetFile};
@@ -38,27 +38,31 @@ pub struct Resolved {
     pub file: TargetFile,
     /// Statements to load.
     pub steps: Vec<Step>,
+    /// Statements of a platform, to load before.
+    pub platform: Vec<Step>,
+    /// What the reader should know of it.
+    pub notes: Vec<String>,
     /// The server to start.
     pub server: ServerOptions,
     /// Accepted findings.
     pub acceptances: Vec<Acceptance>,
 }
 
-/// The platform presets: data, one folder each.
-const PRESETS: &[(&str, &str)] = &[("supabase", include_str!("../../presets/supabase/platform.sql"))];
-
 impl TargetOptions {
     /// Reads the target file and the schema.
     pub fn resolve(&self) -> Result<Resolved, Failure> {
         let file = self.target_file()?;
-        let mut steps = Vec::new();
-        if let Some(name) = self.preset.as_ref().or(file.target.preset.as_ref()) {
-            let (_, text) = PRESETS.iter().find(|(preset, _)| preset == name).ok_or_else(|| {
-                Failure::usage(anyhow!("load preset `{name}`: there is no such preset; use `supabase`"))
-            })?;
-            steps.extend(script::read_text(&format!("preset {name}"), text).map_err(Failure::not_run)?);
-        }
-        steps.extend(script::read_paths(&self.schema_paths(&file)?).map_err(script_failure)?);
+        let schema = script::read_paths(&self.schema_paths(&file)?).map_err(script_failure)?;
+        let named = self.preset.as_deref().or(file.target.preset.as_deref());
+        let mut notes = Vec::new();
+        let preset = named.or_else(|| {
+            let wanted = presets::wanted(&schema)?;
+            notes.push(format!(
+                "preset `{wanted}` is loaded first, for the schema uses what that platform has"
+            ));
+            Some(wanted)
+        });
+        let platform = preset.map(presets::steps).transpose()?.unwrap_or_default();
         let server = ServerOptions {
             choice: self.server_choice(&file)?,
             version: file.server.version.clone(),
@@ -77,7 +81,9 @@ impl TargetOptions {
         }
         Ok(Resolved {
             file,
-            steps,
+            steps: schema,
+            platform,
+            notes,
             server,
             acceptances,
         })

@@ -22,6 +22,8 @@ pub struct Loaded {
     pub facts: ServerFacts,
     /// Roles that were there before the schema.
     pub roles_before: BTreeSet<String>,
+    /// What the reader should know of how the schema was loaded.
+    pub notes: Vec<String>,
 }
 
 /// Starts a server, loads the schema, and runs `work` on it. On Ctrl-C or SIGTERM all of it is taken away at once.
@@ -49,16 +51,27 @@ where
     let scratch = server.scratch().await.map_err(Failure::not_run)?;
     let options = scratch.bounded_options();
     let roles_before = scratch.roles_before().clone();
-    let mut conn = Conn::open(&options, PATIENCE).await.map_err(Failure::not_run)?;
     let guard = (server.kind() == Provider::Url).then_some(&scratch);
-    let load_options = LoadOptions {
-        load_as: resolved.file.server.load_as.as_deref(),
+    let mut notes = resolved.notes.clone();
+    // A new connection has the defaults of the database, and settings that were never set: each part is loaded on its own.
+    let platform = LoadOptions {
         guard,
+        ..LoadOptions::default()
     };
-    let loaded = load::load(&mut conn, &resolved.steps, load_options).await;
-    // A new connection has the defaults of the database, and settings that were never set.
-    conn.close().await;
-    loaded.map_err(Failure::not_run)?;
+    let schema = LoadOptions {
+        load_as: resolved.file.server.load_as.as_deref(),
+        platform: !resolved.platform.is_empty(),
+        ..platform
+    };
+    for (steps, load_options) in [(&resolved.platform, platform), (&resolved.steps, schema)] {
+        if steps.is_empty() {
+            continue;
+        }
+        let mut conn = Conn::open(&options, PATIENCE).await.map_err(Failure::not_run)?;
+        let loaded = load::load(&mut conn, steps, load_options).await;
+        conn.close().await;
+        notes.extend(loaded.map_err(Failure::not_run)?);
+    }
     let conn = Conn::open(&options, PATIENCE).await.map_err(Failure::not_run)?;
     let facts = ServerFacts {
         provider: server.kind().to_string(),
@@ -73,6 +86,7 @@ where
         conn,
         facts,
         roles_before,
+        notes,
     })
     .await;
     let dropped = scratch.drop_now().await;

@@ -73,6 +73,7 @@ pub async fn run(args: Args) -> Result<Exit, Failure> {
     let args = &args;
     scratch::with_schema(&resolved, |mut loaded| async move {
         request.roles_before = loaded.roles_before.clone();
+        request.notes = std::mem::take(&mut loaded.notes);
         let bar = progress();
         let outcome = verify(&mut loaded.conn, &request, &|what| bar.set_message(what.to_owned()))
             .await

@@ -95,6 +95,25 @@ impl Catalog {
         false
     }
 
+    /// Whether a role is another, or a member of it to any depth.
+    pub fn is_member(&self, role: &str, of: &str) -> bool {
+        let mut waiting = vec![role];
+        let mut seen = BTreeSet::new();
+        while let Some(name) = waiting.pop() {
+            if name == of {
+                return true;
+            }
+            if seen.insert(name) {
+                waiting.extend(
+                    self.role(name)
+                        .into_iter()
+                        .flat_map(|r| r.member_of.iter().map(String::as_str)),
+                );
+            }
+        }
+        false
+    }
+
     /// The role of this name.
     pub fn role(&self, name: &str) -> Option<&Role> {
         self.roles.iter().find(|r| r.name == name)
@@ -367,6 +386,20 @@ pub struct TriggerState {
 }
 
 impl Relation {
+    /// Whether row security lets a role do anything by a command, `is` saying which roles it is a member of. What the
+    /// expressions of the policies come to is another question.
+    pub fn has_policy_for(&self, command: PolicyCommand, is: impl Fn(&str) -> bool) -> bool {
+        match self.row_security {
+            RowSecurity::Disabled => true,
+            RowSecurity::Enabled if is(&self.owner) => true,
+            RowSecurity::Enabled | RowSecurity::Forced => self.policies.iter().any(|p| {
+                p.mode == PolicyMode::Permissive
+                    && (p.command == command || p.command == PolicyCommand::All)
+                    && p.roles.iter().any(|r| r == "PUBLIC" || is(r))
+            }),
+        }
+    }
+
     /// The column of this name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|c| c.name == name)

@@ -228,6 +228,8 @@ pub enum ObjectType {
     Database,
     /// Type.
     Type,
+    /// Role.
+    Role,
 }
 
 impl ObjectType {
@@ -243,6 +245,7 @@ impl ObjectType {
             Self::Procedure => "procedure",
             Self::Database => "database",
             Self::Type => "type",
+            Self::Role => "role",
         }
     }
 }

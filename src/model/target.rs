@@ -34,6 +34,21 @@ pub struct Session {
     pub setup: Vec<String>,
 }
 
+impl Session {
+    /// Whether requests come through a server that makes the statements itself (PostgREST, PostGraphile, Hasura), as the names
+    /// of its settings tell. Elsewhere an application does, and what it can be made to send counts.
+    pub fn is_behind_an_api(&self) -> bool {
+        const NAMES: [&str; 3] = ["request.", "jwt.claims.", "hasura."];
+        let is_api = |name: &String| NAMES.iter().any(|prefix| name.starts_with(prefix));
+        self.settings.keys().any(is_api)
+    }
+
+    /// Whether a request can be made to send TRUNCATE: none of these servers ever does.
+    pub fn can_truncate(&self) -> bool {
+        self.attacker != Attacker::Api || !self.is_behind_an_api()
+    }
+}
+
 /// What the user said about tenants; all of it can be inferred.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -75,11 +75,13 @@ fn claims(trial: &Trial<'_>) -> Vec<Guise> {
             continue;
         }
         let is_role = path.last().map_or(name, String::as_str) == "role" && path.len() < 2 && is_claim;
+        let is_users_own = path.first().is_some_and(|key| USER_WRITTEN.contains(&key.as_str()));
         for value in values {
-            if !may_set && (means_the_operator(value) || is_role && trial.catalog.role(value).is_some()) {
+            if !may_set && !is_users_own && (means_the_operator(value) || is_role && trial.catalog.role(value).is_some()) {
                 continue;
             }
-            let Some(changed) = with_value(known.map(|(_, v)| v.as_str()), path, value) else {
+            let document = known.map(|(_, v)| without_issued(v, path).unwrap_or_else(|| v.clone()));
+            let Some(changed) = with_value(document.as_deref(), path, value) else {
                 continue;
             };
             let mut binding = bound.clone();
@@ -92,7 +94,7 @@ fn claims(trial: &Trial<'_>) -> Vec<Guise> {
             guises.push(Guise {
                 how: format!("with `{value}` in `{place}`"),
                 binding,
-                oracle: if is_claim {
+                oracle: if is_claim && !is_users_own {
                     &oracle::FOREIGN_ROWS_READABLE
                 } else {
                     &oracle::IDENTITY_GAINED
@@ -132,6 +134,26 @@ fn with_value(document: Option<&str>, path: &[String], value: &str) -> Option<St
     Some(document.to_string())
 }
 
+/// Parts of a token that its user writes, and those that the server issues.
+const USER_WRITTEN: [&str; 2] = ["user_metadata", "raw_user_meta_data"];
+const ISSUED: [&str; 2] = ["app_metadata", "raw_app_meta_data"];
+
+/// The token of a user to whom the server issued nothing at this place: what the user wrote there counts instead.
+fn without_issued(document: &str, path: &[String]) -> Option<String> {
+    let (first, rest) = path.split_first()?;
+    let [key] = rest else { return None };
+    if !USER_WRITTEN.contains(&first.as_str()) {
+        return None;
+    }
+    let mut document: Value = serde_json::from_str(document).ok()?;
+    for issued in ISSUED {
+        if let Some(Value::Object(map)) = document.get_mut(issued) {
+            map.remove(key);
+        }
+    }
+    Some(document.to_string())
+}
+
 /// The part of a token that its user writes, filled in by B's keys.
 fn metadata(trial: &Trial<'_>) -> Vec<Guise> {
     let bound = trial.as_a(ContextState::Bound);
@@ -139,17 +161,26 @@ fn metadata(trial: &Trial<'_>) -> Vec<Guise> {
     let mut guises = Vec::new();
     for (at, (name, mine)) in bound.settings.iter().enumerate() {
         let other = theirs.settings.get(at).map(|(_, v)| v.as_str()).unwrap_or_default();
-        let (Ok(mut mine), Ok(other)) = (
+        let (Ok(mine), Ok(other)) = (
             serde_json::from_str::<Value>(mine),
             serde_json::from_str::<Value>(other),
         ) else {
             continue;
         };
-        for key in ["user_metadata", "raw_user_meta_data"] {
-            if other.get(key).is_some() && mine.get(key) != other.get(key) {
-                mine[key] = other[key].clone();
+        for key in USER_WRITTEN {
+            if other.get(key).is_none() || mine.get(key) == other.get(key) {
+                continue;
+            }
+            let mut written = mine.clone();
+            written[key] = other[key].clone();
+            let mut forms = vec![written.to_string()];
+            for path in other[key].as_object().into_iter().flat_map(serde_json::Map::keys) {
+                let path = [key.to_owned(), path.clone()];
+                forms.extend(without_issued(&forms[0], &path).filter(|form| *form != forms[0]));
+            }
+            for form in forms {
                 let mut binding = bound.clone();
-                binding.settings[at].1 = mine.to_string();
+                binding.settings[at].1 = form;
                 guises.push(Guise {
                     how: format!("whose user wrote another tenant's key into `{name}` -> `{key}`"),
                     binding,

@@ -439,6 +439,12 @@ impl<'a> Judge<'a> {
             return Subject::of(named);
         }
         let mut subject = Subject::of(changed);
+        // What a foreign key does by itself is no trigger's doing.
+        let acts = |action: &str| matches!(action, "c" | "n" | "d");
+        let follows = changed
+            .foreign_keys
+            .iter()
+            .any(|k| k.references == holder && (acts(&k.on_delete) || acts(&k.on_update)));
         let functions: Vec<&Function> = named
             .triggers
             .iter()
@@ -448,7 +454,7 @@ impl<'a> Judge<'a> {
         if let Some(function) = functions
             .iter()
             .find(writes)
-            .or(functions.first().filter(|_| functions.len() == 1))
+            .or(functions.first().filter(|_| functions.len() == 1 && !follows))
         {
             subject = Subject::of_function(function);
         }

@@ -103,6 +103,10 @@ oracles! {
         "EXPLAIN ANALYZE counts rows that row security removed",
         "EXPLAIN ANALYZE as the session prints other counts once the other tenant has rows",
         "let sessions that may send any statement read through functions or views of their own, or accept the channel";
+    TRUNCATE_GRANTED "truncate-granted" Breach,
+        "a role may empty tables, to which row security does not apply",
+        "TRUNCATE as the role removes rows of other tenants; the API in front of the database never sends it",
+        "REVOKE TRUNCATE ON ALL TABLES IN SCHEMA ... FROM the role, and in its default privileges";
     STATEMENTS_OF_OTHERS_SHOWN "statements-of-others-shown" Leak,
         "a session reads the texts of other tenants' statements",
         "pg_stat_activity shows the session statements of other tenants",

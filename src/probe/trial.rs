@@ -168,22 +168,7 @@ impl<'a> Trial<'a> {
 
     /// Whether the session's role is a member of another, to any depth.
     pub fn is_member(&self, of: &str) -> bool {
-        let mut waiting = vec![self.as_a(ContextState::Bound).role];
-        let mut seen = BTreeSet::new();
-        while let Some(name) = waiting.pop() {
-            if name == of {
-                return true;
-            }
-            if seen.insert(name.clone()) {
-                waiting.extend(
-                    self.catalog
-                        .role(&name)
-                        .into_iter()
-                        .flat_map(|r| r.member_of.iter().cloned()),
-                );
-            }
-        }
-        false
+        self.catalog.is_member(&self.as_a(ContextState::Bound).role, of)
     }
 
     /// Whether a changed row carries a tenant's key.

@@ -71,7 +71,11 @@ pub fn probes(trial: &Trial<'_>, relation: &Relation) -> Vec<WriteProbe> {
     if privileges.delete {
         deletes(trial, relation, &mut probes);
     }
-    if privileges.truncate && relation.kind.holds_rows() {
+    // Where an API makes the statements, one table stands for all: it is a way for others who hold the role only.
+    if privileges.truncate
+        && relation.kind.holds_rows()
+        && (trial.session.can_truncate() || truncatable(trial).next().is_some_and(|r| r.oid == relation.oid))
+    {
         for cascade in ["", " CASCADE"] {
             let act = Act {
                 reread: Some(trial.holder_oid(relation)),
@@ -86,6 +90,14 @@ pub fn probes(trial: &Trial<'_>, relation: &Relation) -> Vec<WriteProbe> {
         }
     }
     probes
+}
+
+/// Tables that the session may empty.
+pub fn truncatable<'t>(trial: &'t Trial<'_>) -> impl Iterator<Item = &'t Relation> {
+    trial.catalog.relations.iter().filter(|r| {
+        let privileges = trial.privileges.relations.get(&r.oid);
+        r.kind.holds_rows() && privileges.is_some_and(|p| p.truncate)
+    })
 }
 
 /// The table whose grown rows stand for a relation: itself, the parent of a partition, the one table under a view.
@@ -324,7 +336,11 @@ fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &
         .into_iter()
         .map(|(c, _)| c)
         .collect::<Vec<_>>();
-    for (column, form) in &tenant {
+    // The key of the table that has one row a tenant: nobody can take another's, it is there already.
+    let is_root_key = |column: &String| {
+        trial.classes.is_root(table.oid) && table.keys.iter().any(|k| k.columns == [column.clone()])
+    };
+    for (column, form) in tenant.iter().filter(|(column, _)| !is_root_key(column)) {
         let Some(shape) = table.column(column) else { continue };
         push(
             Purpose::Steal,

@@ -81,7 +81,9 @@ pub fn sessions(catalog: &Catalog, roles_before: &BTreeSet<String>) -> (Vec<Sess
             sessions.push(session(&format!("{role}-claims"), role, settings_of(&documents, role)));
         }
     }
-    for session in sessions.iter_mut().filter(|s| !is_behind_an_api(s)) {
+    for session in sessions
+        .iter_mut()
+        .filter(|s| !(is_anonymous(&s.role) || s.settings.is_empty() || s.is_behind_an_api())) {
         session.attacker = Attacker::Sql;
     }
     guesses.extend(plain.iter().chain(&documents).map(|p| explain(p)));
@@ -95,18 +97,6 @@ pub fn sessions(catalog: &Catalog, roles_before: &BTreeSet<String>) -> (Vec<Sess
         });
     }
     (sessions, guesses)
-}
-
-/// Whether requests come through a server that makes the statements itself (PostgREST, PostGraphile, Hasura), as the names of
-/// its settings tell. Elsewhere an application does, and what it can be made to send counts.
-fn is_behind_an_api(session: &Session) -> bool {
-    is_anonymous(&session.role)
-        || session.settings.is_empty()
-        || session.settings.keys().any(|name| {
-            ["request.", "jwt.claims.", "hasura."]
-                .iter()
-                .any(|p| name.starts_with(p))
-        })
 }
 
 fn session(name: &str, role: &str, settings: BTreeMap<String, String>) -> Session {

@@ -1,13 +1,13 @@
 //! One finding a cause: hits of the same fault on the same object are one, and what a view, partition or caller's-rights
 //! function merely shows of a faulty table is a route to that table's finding.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Command, Finding, FindingKind, Route, Severity, Source};
+use crate::model::{Catalog, Command, Finding, FindingKind, Route, RowSecurity, Severity, Source};
 use crate::probe::judge::Hit;
 
 /// Puts hits together, the worst findings first.
-pub fn findings(hits: Vec<Hit>) -> Vec<Finding> {
+pub fn findings(catalog: &Catalog, hits: Vec<Hit>) -> Vec<Finding> {
     let mut groups: BTreeMap<(String, &'static str), Vec<Hit>> = BTreeMap::new();
     for hit in hits {
         groups.entry((hit.object.clone(), hit.oracle.id)).or_default().push(hit);
@@ -40,10 +40,18 @@ pub fn findings(hits: Vec<Hit>) -> Vec<Finding> {
             groups.entry(cause).or_default().extend(moved);
         }
     }
+    let is_open = |r: &&crate::model::Relation| r.kind.holds_rows() && r.row_security == RowSecurity::Disabled;
+    let open: BTreeSet<String> = catalog.relations.iter().filter(is_open).map(|r| r.name.to_string()).collect();
     // A request without context reads what every request reads: the same cause.
     let keys: Vec<(String, &'static str)> = groups.keys().cloned().collect();
     for key in keys {
         let deeper = match key.1 {
+            // Where no policy applies, none of these has a cause of its own.
+            "foreign-rows-writable" | "foreign-row-plantable" | "foreign-row-held" | "writes-without-context"
+                if open.contains(&key.0) =>
+            {
+                "foreign-rows-readable"
+            }
             "reads-without-context" => "foreign-rows-readable",
             "writes-without-context" => "foreign-rows-writable",
             "foreign-values-in-aggregate" => "foreign-rows-readable",
@@ -55,6 +63,12 @@ pub fn findings(hits: Vec<Hit>) -> Vec<Finding> {
         {
             groups.entry(cause).or_default().extend(moved);
         }
+    }
+    // One channel of the server, whichever table shows it.
+    let by_explain: Vec<_> = groups.keys().filter(|k| k.1 == "rows-counted-by-explain").cloned().collect();
+    if let Some((first, others)) = by_explain.split_first() {
+        let moved: Vec<Hit> = others.iter().filter_map(|key| groups.remove(key)).flatten().collect();
+        groups.entry(first.clone()).or_default().extend(moved);
     }
     let mut findings: Vec<Finding> = groups
         .into_iter()

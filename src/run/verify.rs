@@ -9,12 +9,12 @@ use super::embedded;
 use super::infer::{self, Guess};
 use super::merge;
 use super::territory::{self, Territories};
-use super::worlds::{Setting, run_pair};
+use super::worlds::{Setting, VISITOR, run_pair};
 use crate::introspect::{self, IntrospectError};
 use crate::model::catalog::Privileges;
 use crate::model::{
-    Acceptance, Attacker, Catalog, Cell, CellVerdict, Cells, Command, ContextState, Finding, Relation, Role, Session,
-    Severity, Tenancy, Verdict,
+    Acceptance, Attacker, Catalog, Cell, CellVerdict, Cells, Command, ContextState, Finding, PolicyCommand, Relation, Role,
+    Session, Severity, Tenancy, Verdict,
 };
 use crate::pg::conn::{Conn, ConnError};
 use crate::probe::binding::has_identity;
@@ -45,6 +45,8 @@ pub struct Request {
     pub max_vacuous: f64,
     /// Roles that were on the server before the schema was loaded.
     pub roles_before: BTreeSet<String>,
+    /// What the reader should know of how the schema was loaded.
+    pub notes: Vec<String>,
     /// Today, `YYYY-MM-DD`, for the expiry of acceptances.
     pub today: String,
 }
@@ -118,10 +120,11 @@ pub async fn verify(conn: &mut Conn, request: &Request, progress: &dyn Fn(&str))
         catalog: &catalog,
         territories: &territories,
         request,
-        notes: conn
-            .is_embedded()
-            .then(|| embedded::not_judged(&catalog))
-            .into_iter()
+        notes: request
+            .notes
+            .iter()
+            .cloned()
+            .chain(conn.is_embedded().then(|| embedded::not_judged(&catalog)))
             .collect(),
         hits: Vec::new(),
         cells: Vec::new(),
@@ -129,7 +132,7 @@ pub async fn verify(conn: &mut Conn, request: &Request, progress: &dyn Fn(&str))
     };
     run.judge(conn, &sessions, progress).await?;
     let Run { notes, hits, cells, .. } = run;
-    let mut findings = merge::findings(hits);
+    let mut findings = merge::findings(&catalog, hits);
     let all = findings.len();
     findings.retain(|f| !request.acceptances.iter().any(|a| accepts(a, f, &request.today)));
     let accepted = all - findings.len();
@@ -289,6 +292,7 @@ impl Run<'_> {
                 self.hits.extend(shown.hits);
             }
         }
+        self.settle_visitors(&prepared);
         self.hits.extend(defaults::judge(self.catalog, &classes, sessions));
         progress("leftovers after COMMIT");
         let sessions: Vec<(&Session, &Privileges)> = prepared.iter().map(|(s, p)| (*s, p)).collect();
@@ -304,6 +308,26 @@ impl Run<'_> {
             self.hits.extend(commit::committed(conn, stage).await?);
         }
         Ok(())
+    }
+
+    /// A session that is nobody's has no rows of its own to show that it was looked at rightly; another session's do.
+    fn settle_visitors(&mut self, sessions: &[(&Session, Privileges)]) {
+        let is_tenants = |name: &str| sessions.iter().any(|(s, _)| s.name == name && has_identity(s));
+        let seen: BTreeSet<(String, Command)> = self
+            .cells
+            .iter()
+            .filter(|c| matches!(c.verdict, CellVerdict::Held | CellVerdict::Violated) && is_tenants(&c.session))
+            .map(|c| (c.object.clone(), c.command))
+            .collect();
+        for cell in &mut self.cells {
+            if cell.verdict == CellVerdict::Vacuous
+                && cell.reason.as_deref() == Some(VISITOR)
+                && seen.contains(&(cell.object.clone(), cell.command))
+            {
+                cell.verdict = CellVerdict::Held;
+                cell.reason = Some("others reach their rows here, this session none".to_owned());
+            }
+        }
     }
 
     /// Pairs of roles, where each tenant has one.
@@ -340,10 +364,13 @@ impl Run<'_> {
     fn shared(&self, classes: &Classes, sessions: &[(&Session, Privileges)]) -> BTreeSet<u32> {
         let owned = classes.owned(self.catalog);
         let writable = |t: &Relation| {
-            sessions.iter().any(|(_, p)| {
-                p.relations
-                    .get(&t.oid)
-                    .is_some_and(|p| !p.insert.is_empty() || !p.update.is_empty() || p.delete)
+            sessions.iter().any(|(s, p)| {
+                let lets = |command| t.has_policy_for(command, |role| self.catalog.is_member(&s.role, role));
+                p.relations.get(&t.oid).is_some_and(|p| {
+                    !p.insert.is_empty() && lets(PolicyCommand::Insert)
+                        || !p.update.is_empty() && lets(PolicyCommand::Update)
+                        || p.delete && lets(PolicyCommand::Delete)
+                })
             })
         };
         let readable = |t: &Relation| {

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 
 use attempts::{bound_writes, callable, calls, pick, replay, stateless_writes, writable};
 
+pub(super) use verdicts::VISITOR;
+
 use super::territory::Territories;
 use crate::model::catalog::Privileges;
 use crate::model::{Catalog, Cell, CellVerdict, ContextState, Relation, RelationKind, Session};

@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use classify::{Class, classify, hides_role_commands};
+pub use classify::{Block, Class, block, classify, extension_moved, hides_role_commands};
 pub use error::ScriptError;
 
 /// One thing to run.

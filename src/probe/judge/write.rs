@@ -1,7 +1,7 @@
 //! Judging writes: what changed, what others then see, and whether the outcome tells of another tenant.
 
 use super::{Hit, Judge, Subject, named_columns, source_is, type_of};
-use crate::model::{Command, ContextState, Relation, Severity};
+use crate::model::{Command, ContextState, ObjectType, Relation, Severity};
 use crate::probe::attempt::{Act, Effect};
 use crate::probe::binding::Binding;
 use crate::probe::evidence::Check;
@@ -9,7 +9,7 @@ use crate::probe::observe::{Query, Seen};
 use crate::probe::oracle;
 use crate::probe::state::Change;
 use crate::probe::trial::Owner;
-use crate::probe::write::{Purpose, WriteProbe};
+use crate::probe::write::{self, Purpose, WriteProbe};
 use crate::world::Class;
 
 impl<'a> Judge<'a> {
@@ -36,6 +36,10 @@ impl<'a> Judge<'a> {
         let planted = trial.planted(&changes);
         let who = format!("session `{}`", trial.session.name);
 
+        if probe.command == Command::Truncate && !trial.session.can_truncate() {
+            hits.extend((state == ContextState::Bound && !foreign.is_empty()).then(|| self.truncatable(relation, probe)));
+            return hits;
+        }
         if state != ContextState::Bound {
             let touched = [foreign, common, own, planted].concat();
             let made: Vec<Change> = changes
@@ -131,6 +135,36 @@ impl<'a> Judge<'a> {
             ));
         }
         hits
+    }
+
+    /// A privilege that the API in front of the database never uses: said once, for whoever else comes to hold the role.
+    fn truncatable(&self, relation: &Relation, probe: &WriteProbe) -> Hit {
+        let trial = self.trial;
+        let binding = trial.as_a(ContextState::Bound);
+        let tables = write::truncatable(trial).count();
+        let sentence = format!(
+            "role {}: it may TRUNCATE {tables} {}, to which row security does not apply; the API sends no TRUNCATE, others who come to hold the role can",
+            binding.role,
+            if tables == 1 { "table" } else { "tables" },
+        );
+        let check = Check::RowsKept(relation);
+        let evidence = self.scene(&binding, relation.oid, |scene| {
+            scene.write(&sentence, &binding, &probe.act, &check)
+        });
+        let mut subject = Subject::of(relation);
+        subject.route = Some((relation.name.to_string(), type_of(relation), Command::Truncate));
+        subject.object = binding.role.clone();
+        subject.object_type = ObjectType::Role;
+        self.hit(
+            &oracle::TRUNCATE_GRANTED,
+            Severity::Info,
+            subject,
+            Command::Truncate,
+            ContextState::Bound,
+            sentence,
+            evidence,
+            Vec::new(),
+        )
     }
 
     /// What B's session newly sees after a write of A's.

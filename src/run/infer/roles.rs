@@ -228,9 +228,13 @@ fn gateways<'c>(catalog: &'c Catalog, standings: &BTreeMap<&str, Standing>) -> B
             } else {
                 r.memberships.iter().any(|m| m.inherits)
             };
+            // Nobody is a user and a visitor at once: such a login takes the one role or the other.
+            let takes_turns = r.login
+                && r.member_of.iter().any(|g| is_anonymous(g))
+                && r.member_of.iter().any(|g| !is_anonymous(g) && named(g));
             !r.superuser
                 && !r.bypasses_row_security
-                && !inherits
+                && (!inherits || takes_turns)
                 && standings
                     .get(r.name.as_str())
                     .is_none_or(|s| s.relations == 0 && s.asking == 0)

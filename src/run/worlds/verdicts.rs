@@ -38,8 +38,17 @@ pub(super) fn judge(trial: &Trial<'_>, record: &Record, purpose: &'static str, f
         let Some(relation) = trial.catalog.relation(query.relation) else {
             continue;
         };
-        let mut put = |state, judged: crate::probe::judge::ReadJudgement| {
+        let is_visitor = !has_identity(trial.session);
+        let saw_nothing = matches!(record.unset.get(at), Some(Seen::Rows(rows)) if rows.is_empty());
+        let unreachable = no_policy(relation, trial, Command::Select);
+        let mut put = |state, mut judged: crate::probe::judge::ReadJudgement| {
             shown.hits.extend(judged.hit);
+            if judged.verdict == CellVerdict::Vacuous && unreachable {
+                judged.verdict = CellVerdict::Denied;
+                judged.reason = Some(NO_POLICY.to_owned());
+            } else if judged.verdict == CellVerdict::Vacuous && is_visitor && saw_nothing {
+                judged.reason = Some(VISITOR.to_owned());
+            }
             cells.insert(
                 (relation.name.to_string(), state, Command::Select),
                 (judged.verdict, judged.reason),
@@ -171,7 +180,9 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
             controlled.insert((*oid, *command));
         }
         let serious = hits.iter().any(|h| h.severity >= crate::model::Severity::Medium);
-        let cell = if serious {
+        let cell = if *command == Command::Truncate && !trial.session.can_truncate() {
+            (CellVerdict::Denied, Some(NO_TRUNCATE.to_owned()))
+        } else if serious {
             (CellVerdict::Violated, None)
         } else if let Some(error) = interference(tried.iter().map(|t| &t.effect)) {
             (CellVerdict::Vacuous, Some(error.reason()))
@@ -180,8 +191,10 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
         } else if no_policy(relation, trial, *command) {
             (
                 CellVerdict::Denied,
-                Some("row security: no policy permits it".to_owned()),
+                Some(NO_POLICY.to_owned()),
             )
+        } else if !has_identity(trial.session) && tried.iter().all(|t| is_quiet(&t.effect)) {
+            (CellVerdict::Vacuous, Some(VISITOR.to_owned()))
         } else {
             let reason = tried.iter().find_map(|t| t.effect.error.as_ref()).map_or_else(
                 || "no own row is reached".to_owned(),
@@ -214,7 +227,7 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
                 let verdict = if no_policy(relation, trial, command) {
                     (
                         CellVerdict::Denied,
-                        Some("row security: no policy permits it".to_owned()),
+                        Some(NO_POLICY.to_owned()),
                     )
                 } else {
                     (
@@ -230,9 +243,23 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
     }
 }
 
+/// Whether a statement reached no row, or was refused one by row security.
+fn is_quiet(effect: &Effect) -> bool {
+    effect
+        .error
+        .as_ref()
+        .map_or(effect.changes.is_empty(), |e| e.code == "42501")
+}
+
+/// A session without identity has no rows of its own that would show it was looked at rightly: other sessions' have to.
+pub(in crate::run) const VISITOR: &str = "a session that is nobody's reaches no row here";
+
+const NO_POLICY: &str = "row security: no policy permits it";
+
+const NO_TRUNCATE: &str = "the API that makes the statements sends no TRUNCATE";
+
 /// Whether row security lets nothing through for a command: the session may not do it at all.
 fn no_policy(relation: &Relation, trial: &Trial<'_>, command: Command) -> bool {
-    use crate::model::{PolicyMode, RowSecurity};
     let wanted = match command {
         Command::Select | Command::Copy => PolicyCommand::Select,
         Command::Insert | Command::Merge => PolicyCommand::Insert,
@@ -240,14 +267,7 @@ fn no_policy(relation: &Relation, trial: &Trial<'_>, command: Command) -> bool {
         Command::Delete => PolicyCommand::Delete,
         Command::Truncate | Command::Execute | Command::Usage => return false,
     };
-    relation.row_security != RowSecurity::Disabled
-        && !relation.policies.iter().any(|p| {
-            p.mode == PolicyMode::Permissive
-                && (p.command == wanted || p.command == PolicyCommand::All)
-                && p.roles
-                    .iter()
-                    .any(|r| r == "PUBLIC" || *r == trial.as_a(ContextState::Bound).role || trial.is_member(r))
-        })
+    !relation.has_policy_for(wanted, |role| trial.is_member(role))
 }
 
 fn judge_calls(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: &mut Shown) {
@@ -291,6 +311,8 @@ fn judge_calls(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: &
             (CellVerdict::Vacuous, Some(error.reason()))
         } else if worked {
             (CellVerdict::Held, None)
+        } else if let Some(error) = refused(&tried) {
+            (CellVerdict::Denied, Some(error.message.clone()))
         } else if has_identity(trial.session) {
             let reason = tried.iter().find_map(|t| t.one.error.as_ref()).map_or_else(
                 || "no arguments are known".to_owned(),
@@ -303,6 +325,19 @@ fn judge_calls(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: &
         shown.hits.extend(hits);
         cells.insert((function.identity(), ContextState::Bound, Command::Execute), cell);
     }
+}
+
+/// The server's own word that the session may not do what a function does, where every call gets it.
+fn refused<'t>(tried: &[&'t CallTried]) -> Option<&'t DbError> {
+    let own_word = |error: &&DbError| {
+        error.code == "42501"
+            && ["permission denied for ", "new row violates row-level security policy "]
+                .iter()
+                .any(|said| error.message.starts_with(said))
+    };
+    let mut errors = tried.iter().map(|t| t.one.error.as_ref().filter(own_word));
+    let first = errors.next()??;
+    errors.all(|e| e.is_some()).then_some(first)
 }
 
 /// Commands that the session was not granted, on relations that it may otherwise use.
@@ -330,6 +365,10 @@ fn deny(trial: &Trial<'_>, cells: &mut CellMap) {
                 cells
                     .entry((relation.name.to_string(), state, command))
                     .or_insert((CellVerdict::Denied, Some("no privilege".to_owned())));
+            } else if command == Command::Truncate && !trial.session.can_truncate() {
+                cells
+                    .entry((relation.name.to_string(), state, command))
+                    .or_insert((CellVerdict::Denied, Some(NO_TRUNCATE.to_owned())));
             }
         }
     }

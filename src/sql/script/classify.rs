@@ -33,10 +33,12 @@ pub enum Class {
     },
     /// `ALTER ROLE ALL`: every role of the server.
     TouchesAllRoles,
-    /// `CREATE EXTENSION name`.
+    /// `CREATE EXTENSION name [WITH SCHEMA schema]`.
     CreateExtension {
         /// The extension.
         name: String,
+        /// Where its objects are to be.
+        schema: Option<String>,
     },
     /// Anything else.
     Ordinary,
@@ -69,6 +71,40 @@ pub fn hides_role_commands(step: &Step) -> bool {
                     || (pair[0] == "owned" && pair[1] == "by")
             }) || words.iter().any(|word| word == "grant" || word == "revoke")
         })
+}
+
+/// The schema that `ALTER EXTENSION name SET SCHEMA schema` names.
+pub fn extension_moved(step: &Step) -> Option<String> {
+    let words = Words::of(&step.text);
+    let set = words.find("set", 3).filter(|_| words.begins(&["alter", "extension"]))?;
+    (words.keyword(set + 1) == "schema")
+        .then(|| words.name(set + 2))
+        .flatten()
+}
+
+/// What a step does to the transaction that the script itself has opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Block {
+    /// Opens one.
+    Begins,
+    /// Ends it.
+    Ends,
+    /// Neither.
+    Stays,
+}
+
+/// Whether a step opens or ends a transaction of the script's own.
+pub fn block(step: &Step) -> Block {
+    if classify(step) != Class::TransactionControl {
+        return Block::Stays;
+    }
+    let words = Words::of(&step.text);
+    match words.keyword(0) {
+        "begin" | "start" => Block::Begins,
+        "rollback" if words.has("to") => Block::Stays,
+        "savepoint" | "release" => Block::Stays,
+        _ => Block::Ends,
+    }
 }
 
 /// The tokens of a statement with what they say.
@@ -198,9 +234,10 @@ fn create(words: &Words) -> Class {
     match words.keyword(1) {
         "user" if words.keyword(2) == "mapping" => Class::Ordinary,
         "role" | "user" | "group" => words.name(2).map_or(Class::Ordinary, |name| Class::CreateRole { name }),
-        "extension" => words
-            .name(words.after_exists(2))
-            .map_or(Class::Ordinary, |name| Class::CreateExtension { name }),
+        "extension" => words.name(words.after_exists(2)).map_or(Class::Ordinary, |name| {
+            let schema = words.find("schema", 3).and_then(|at| words.name(at + 1));
+            Class::CreateExtension { name, schema }
+        }),
         "database" | "tablespace" | "subscription" => Class::NeedsNoTransaction,
         "index" if words.keyword(2) == "concurrently" => Class::NeedsNoTransaction,
         "unique" if words.keyword(3) == "concurrently" => Class::NeedsNoTransaction,
@@ -354,7 +391,8 @@ mod tests {
     #[case::reassign_owned("REASSIGN OWNED BY a TO b", touched(&["a", "b"]))]
     #[case::drop_owned("DROP OWNED BY a CASCADE", touched(&["a"]))]
     #[case::extension("CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA x",
-        Class::CreateExtension { name: "uuid-ossp".to_owned() })]
+        Class::CreateExtension { name: "uuid-ossp".to_owned(), schema: None })]
+    #[case::extension_in("CREATE EXTENSION x WITH SCHEMA y", Class::CreateExtension { name: "x".to_owned(), schema: Some("y".to_owned()) })]
     #[case::begin("BEGIN", Class::TransactionControl)]
     #[case::start("start transaction isolation level serializable;", Class::TransactionControl)]
     #[case::rollback_to("ROLLBACK TO SAVEPOINT x", Class::TransactionControl)]

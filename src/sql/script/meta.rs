@@ -157,7 +157,8 @@ impl Scanner<'_, '_> {
                 self.branches.clear();
                 Ok(())
             }
-            "c" | "connect" if arguments.iter().all(|argument| argument == "-") => {
+            // Whatever the database is called: the scratch database stands for it.
+            "c" | "connect" if arguments.iter().skip(1).all(|argument| argument == "-") => {
                 let origin = self.origin(start);
                 self.reconnect(origin);
                 Ok(())
@@ -165,8 +166,7 @@ impl Scanner<'_, '_> {
             "c" | "connect" => self.refuse(
                 start,
                 command,
-                "the script is loaded into one scratch database as one role; split the file there, use SET ROLE to act as \
-                 another role, or `\\connect -` for a fresh connection",
+                "the script is loaded as one role; use SET ROLE to act as another, or leave the role out for a fresh connection",
             ),
             "." => {
                 let problem = "`\\.` ends the rows of COPY, but no `COPY ... FROM stdin` is open here; remove it".to_owned();

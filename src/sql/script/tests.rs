@@ -92,6 +92,7 @@ fn variables(#[case] sql: &str, #[case] expected: &[&str]) {
 #[case::quit("a;\n\\q\nb;", &["a;"])]
 #[case::reset("a\n\\r\nb;", &["b;"])]
 #[case::reconnect("a;\n\\connect -\nb;", &["a;", "(reconnect)", "b;"])]
+#[case::database("a;\n\\connect x\nb;", &["a;", "(reconnect)", "b;"])]
 fn meta_commands(#[case] sql: &str, #[case] expected: &[&str]) {
     assert_eq!(texts(sql), expected);
 }
@@ -162,8 +163,8 @@ fn refuses(#[case] sql: &str, #[case] expected: &str) {
 }
 
 #[test]
-fn another_database_is_refused_by_name() {
-    let message = error("CREATE DATABASE x;\n\\connect x\n");
+fn another_role_for_a_connection_is_refused_by_name() {
+    let message = error("CREATE DATABASE x;\n\\connect x somebody\n");
     assert!(
         message.starts_with("read t.sql:2:1: meta-command `\\connect` is not supported:"),
         "{message}"
