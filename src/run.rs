@@ -8,6 +8,7 @@ pub mod load;
 mod merge;
 pub mod snapshots;
 pub mod target;
+pub mod path;
 pub mod territory;
 pub mod verify;
 mod worlds;

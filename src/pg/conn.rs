@@ -164,6 +164,8 @@ pub struct Conn {
     timeouts: usize,
     errors: usize,
     is_embedded: bool,
+    /// Settings that hold until the connection ends.
+    standing: String,
 }
 
 /// So many of the errors that a session of the embedded server can bear are spent before the others are caught.
@@ -191,12 +193,31 @@ impl Conn {
             deferred: Default::default(),
             timeouts: 0,
             errors: 0,
+            standing: String::new(),
             is_embedded: false,
         };
         let rows = conn.query("SELECT session_user, (version() ~ 'wasm')::text").await?;
         conn.superuser = rows[0][0][0].clone().unwrap_or_default();
         conn.is_embedded = rows[0][0][1].as_deref() == Some("true");
         Ok(conn)
+    }
+
+    /// Sets what [`Self::reset`] keeps.
+    pub async fn stand(&mut self, statement: &str) -> Result<(), ConnError> {
+        self.query(statement).await?;
+        self.standing = format!("; {statement}");
+        Ok(())
+    }
+
+    /// Back to the superuser and the settings that the connection had, whatever a session left behind.
+    pub async fn reset(&mut self) -> Result<(), ConnError> {
+        let superuser = crate::sql::quote::ident(&self.superuser);
+        let standing = self.standing.clone();
+        self.query(&format!(
+            "RESET ROLE; SET SESSION AUTHORIZATION {superuser}; RESET ALL{standing}"
+        ))
+        .await?;
+        Ok(())
     }
 
     /// The role that the connection logged in as.

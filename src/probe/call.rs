@@ -291,7 +291,8 @@ fn fitting(trial: &Trial<'_>, universe: &Universe, argument: &Argument) -> Vec<S
     values
 }
 
-fn is_secret(column: &str) -> bool {
+/// Whether a column, by its name, holds what only those know who were told.
+pub fn is_secret(column: &str) -> bool {
     ["token", "secret", "password", "hash", "otp", "nonce", "api_key"]
         .iter()
         .any(|w| column.contains(w))

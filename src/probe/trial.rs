@@ -146,6 +146,19 @@ impl<'a> Trial<'a> {
             .collect()
     }
 
+    /// Whether two changes are of one row, by its primary key.
+    pub fn is_same_row(&self, old: &Change, new: &Change) -> bool {
+        let Some(table) = self.catalog.relation(old.relation).filter(|_| old.relation == new.relation) else {
+            return false;
+        };
+        let Some(key) = table.primary_key() else { return false };
+        let at = |name: &String| table.columns.iter().position(|c| c.name == *name);
+        key.columns
+            .iter()
+            .filter_map(at)
+            .all(|at| old.row.get(at) == new.row.get(at))
+    }
+
     /// New rows that carry another tenant's key and not A's.
     pub fn planted(&self, changes: &[Change]) -> Vec<Change> {
         let foreign_keys = [&self.b.keys.tenant, &self.common.keys.tenant];

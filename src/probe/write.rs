@@ -11,7 +11,7 @@ use super::attempt::Act;
 use super::trial::Trial;
 use crate::model::{Command, ForeignKey, Relation, UniqueKey};
 use crate::sql::quote;
-use crate::world::grow::{Values, insert_statement};
+use crate::world::grow::{Values, insert_statement, key_condition};
 use crate::world::{Class, Form, GrownRow, Universe};
 
 /// What an attempt is for.
@@ -391,13 +391,41 @@ fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &
         let assignments: Vec<(String, Option<String>)> = echoed.into_iter().collect();
         push(Purpose::Echo, &assignments, true);
     }
-    for column in columns {
-        for value in trial.classes.literals(table.oid, column).iter().take(4) {
-            if trial.classes.class(table.oid, column).is_none() {
-                push(Purpose::State, &[(column.clone(), Some(value.clone()))], false);
-            }
+    for (column, value) in states(trial, table, columns) {
+        push(Purpose::State, &[(column, Some(value))], false);
+    }
+    // A condition on the new row that others of the tenant do not meet refuses all of them: the session's own row alone.
+    if trial.decides_access(table.oid)
+        && let Some(own) = trial.a.base(table.oid)
+        && let Some(place) = table.primary_key().and_then(|key| key_condition(key, own))
+    {
+        for (column, value) in states(trial, table, columns) {
+            let (column, value) = (quote::ident(&column), quote::literal(&value));
+            probes.push(WriteProbe {
+                command: Command::Update,
+                purpose: Purpose::State,
+                act: Act::of(format!("UPDATE {} SET {column} = {value} WHERE {place}", relation.name)),
+                compare: false,
+            });
         }
     }
+}
+
+/// States that conditions tell apart, of columns that the session may write.
+fn states(trial: &Trial<'_>, table: &Relation, columns: &[String]) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for name in columns {
+        if trial.classes.class(table.oid, name).is_some() {
+            continue;
+        }
+        let literals = trial.classes.literals(table.oid, name).iter().take(4);
+        found.extend(literals.map(|value| (name.clone(), value.clone())));
+        let is_switch = table.column(name).is_some_and(|c| c.category == "B");
+        if is_switch && trial.decides_access(table.oid) && !found.iter().any(|(c, _)| c == name) {
+            found.push((name.clone(), "true".to_owned()));
+        }
+    }
+    found
 }
 
 fn deletes(trial: &Trial<'_>, relation: &Relation, probes: &mut Vec<WriteProbe>) {

@@ -265,7 +265,6 @@ async fn leftover(
     binding: &Binding,
     sql: &str,
 ) -> Result<Option<Hit>, ConnError> {
-    let superuser = conn.superuser().to_owned();
     let (limit, _) = conn.limits();
     let outcome = conn
         .run(&format!("BEGIN; {limit}{} {sql}; COMMIT", binding.sql()))
@@ -280,11 +279,7 @@ async fn leftover(
     let left = conn
         .query(&format!("SELECT pg_catalog.current_setting('role'){settings}"))
         .await?;
-    conn.query(&format!(
-        "RESET ROLE; SET SESSION AUTHORIZATION {}; RESET ALL",
-        quote::ident(&superuser)
-    ))
-    .await?;
+    conn.reset().await?;
     let row = left
         .into_iter()
         .next()
@@ -303,7 +298,7 @@ async fn leftover(
             ),
             format!("leaves `{name}` set"),
         ),
-        None if role != "none" && role != superuser => (
+        None if role != "none" && role != conn.superuser() => (
             "pg_catalog.current_setting('role') <> 'none'".to_owned(),
             format!("leaves role `{role}` set"),
         ),

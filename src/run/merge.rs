@@ -47,7 +47,11 @@ pub fn findings(catalog: &Catalog, hits: Vec<Hit>) -> Vec<Finding> {
     for key in keys {
         let deeper = match key.1 {
             // Where no policy applies, none of these has a cause of its own.
-            "foreign-rows-writable" | "foreign-row-plantable" | "foreign-row-held" | "writes-without-context"
+            "foreign-rows-writable"
+            | "foreign-row-plantable"
+            | "foreign-row-held"
+            | "writes-without-context"
+            | "existence-revealed"
                 if open.contains(&key.0) =>
             {
                 "foreign-rows-readable"

@@ -8,6 +8,7 @@ use super::defaults;
 use super::embedded;
 use super::infer::{self, Guess};
 use super::merge;
+use super::path;
 use super::territory::{self, Territories};
 use super::worlds::{Setting, VISITOR, run_pair};
 use crate::introspect::{self, IntrospectError};
@@ -110,6 +111,11 @@ pub async fn verify(conn: &mut Conn, request: &Request, progress: &dyn Fn(&str))
     if !request.schemas.is_empty() {
         restrict(&mut catalog, &request.schemas);
     }
+    let default = conn.query("SHOW search_path").await?.concat().concat();
+    let path = path::of_requests(&catalog, default.first().and_then(Option::as_deref).unwrap_or_default());
+    if let Some(statement) = &path.statement {
+        conn.stand(statement).await?;
+    }
     let (mut sessions, guesses) = if request.sessions.is_empty() {
         infer::sessions(&catalog, &request.roles_before)
     } else {
@@ -124,6 +130,7 @@ pub async fn verify(conn: &mut Conn, request: &Request, progress: &dyn Fn(&str))
             .notes
             .iter()
             .cloned()
+            .chain(path.note)
             .chain(conn.is_embedded().then(|| embedded::not_judged(&catalog)))
             .collect(),
         hits: Vec::new(),
@@ -136,6 +143,11 @@ pub async fn verify(conn: &mut Conn, request: &Request, progress: &dyn Fn(&str))
     let all = findings.len();
     findings.retain(|f| !request.acceptances.iter().any(|a| accepts(a, f, &request.today)));
     let accepted = all - findings.len();
+    if let Some(statement) = &path.statement {
+        for evidence in findings.iter_mut().filter_map(|f| f.evidence.as_mut()) {
+            *evidence = path::in_script(statement, evidence);
+        }
+    }
     let mut outcome = Outcome {
         verdict: Verdict::Isolated,
         seed: request.seed,

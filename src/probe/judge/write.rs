@@ -1,9 +1,10 @@
 //! Judging writes: what changed, what others then see, and whether the outcome tells of another tenant.
 
 use super::{Hit, Judge, Subject, named_columns, source_is, type_of};
-use crate::model::{Command, ContextState, ObjectType, Relation, Severity};
+use crate::model::{Column, Command, ContextState, ObjectType, Relation, Severity};
 use crate::probe::attempt::{Act, Effect};
 use crate::probe::binding::Binding;
+use crate::probe::call::is_secret;
 use crate::probe::evidence::Check;
 use crate::probe::observe::{Query, Seen};
 use crate::probe::oracle;
@@ -33,7 +34,9 @@ impl<'a> Judge<'a> {
         foreign.retain(|c| !trial.asks_to_belong(c));
         let common = trial.hits(&changes, Owner::Common);
         let own = trial.hits(&changes, Owner::Own);
-        let planted = trial.planted(&changes);
+        // A row of theirs that was changed is changed, not planted.
+        let mut planted = trial.planted(&changes);
+        planted.retain(|new| !foreign.iter().chain(&common).any(|old| trial.is_same_row(old, new)));
         let who = format!("session `{}`", trial.session.name);
 
         if probe.command == Command::Truncate && !trial.session.can_truncate() {
@@ -345,9 +348,15 @@ impl<'a> Judge<'a> {
                     .is_none_or(|(class, _)| class != Class::Tenant)
             })
             .peekable();
-        // One part that cannot be guessed is enough.
-        let random = parts.peek().is_none() || parts.any(|c| relation.column(c).is_some_and(|c| c.base_type == "uuid"));
-        let severity = if random { Severity::Info } else { Severity::Medium };
+        // One part that cannot be guessed is enough; a number that the server counts out says how many there were, no more.
+        let of = |test: fn(&Column) -> bool| move |name: &&String| relation.column(name).is_some_and(test);
+        let severity = if parts.peek().is_none() || parts.clone().any(|c| of(is_random)(&c)) {
+            Severity::Info
+        } else if matches!(probe.purpose, Purpose::Key(_)) && parts.all(|c| of(is_surrogate)(&c)) {
+            Severity::Low
+        } else {
+            Severity::Medium
+        };
         let binding = trial.as_a(ContextState::Bound);
         let sentence = format!("{} {}: {what}", type_of(object).word(), object.name);
         let evidence = self.scene(&binding, relation.oid, |scene| {
@@ -370,6 +379,20 @@ impl<'a> Judge<'a> {
         }
         Some(hit)
     }
+}
+
+/// Whether a column's values say nothing but which row it is.
+fn is_surrogate(column: &Column) -> bool {
+    column.is_serial() || column.name == "id" && column.category == "S"
+}
+
+/// Whether nobody can guess or choose a column's values: keys and tokens that are made at random.
+fn is_random(column: &Column) -> bool {
+    let by_default = |default: &String| {
+        let default = default.to_lowercase();
+        ["random", "uuid", "token"].iter().any(|word| default.contains(word))
+    };
+    column.base_type == "uuid" || is_secret(&column.name) || column.default.as_ref().is_some_and(by_default)
 }
 
 /// The function that a PL/pgSQL error context names first.

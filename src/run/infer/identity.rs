@@ -57,6 +57,8 @@ pub(super) struct Place {
     pub(super) is_told_by_columns: bool,
     /// How it is written.
     pub(super) shape: Shape,
+    /// Whether a comparison, a default or a key says what it is, and not only a row that is written.
+    is_decisive: bool,
     literals: BTreeSet<String>,
     is_null_tested: bool,
     scores: Scores,
@@ -97,7 +99,7 @@ pub(super) fn asked(catalog: &Catalog, library: &Library<'_>, roles: &[String]) 
                 let facts = library.of_expression(default, Some(relation));
                 reading.read(&facts, Some(relation), &format!("a default of {name}"), true);
                 for value in values {
-                    reading.meet(&value, relation, &column.name, ":=");
+                    reading.meet(&value, relation, &column.name, ":=", true);
                 }
             }
         }
@@ -156,6 +158,7 @@ impl<'c> Reading<'c> {
                     meaning: Meaning::Tenant,
                     is_told_by_columns: false,
                     shape: Shape::Plain,
+                    is_decisive: false,
                     literals: BTreeSet::new(),
                     is_null_tested: false,
                     scores: Scores::default(),
@@ -171,7 +174,7 @@ impl<'c> Reading<'c> {
             match (one.kind(), other.kind()) {
                 (OperandKind::Setting(_) | OperandKind::CurrentUser, OperandKind::Column(column)) => {
                     if let Some((relation, name)) = self.resolve(column, home) {
-                        self.meet(one, relation, &name, &comparison.op);
+                        self.meet(one, relation, &name, &comparison.op, false);
                     } else if let OperandKind::Setting(read) = one.kind()
                         && column.relation.is_none()
                         && let Some(place) = self.place(read)
@@ -200,7 +203,7 @@ impl<'c> Reading<'c> {
     }
 
     /// An identity meets a column: what that column is says what the identity is.
-    fn meet(&mut self, value: &Operand, relation: &Relation, column: &str, op: &str) {
+    fn meet(&mut self, value: &Operand, relation: &Relation, column: &str, op: &str, is_default: bool) {
         let OperandKind::Setting(read) = value.kind() else {
             if matches!(value.kind(), OperandKind::CurrentUser) && op != ":=" {
                 self.role_columns.insert(format!("{}.{column}", relation.name));
@@ -217,6 +220,9 @@ impl<'c> Reading<'c> {
         let name = format!("{}.{column}", relation.name);
         if let Some(place) = self.place(read) {
             place.columns.insert(name);
+            let is_key = relation.keys.iter().any(|k| k.columns.iter().any(|c| c == column))
+                || relation.foreign_keys.iter().any(|k| k.columns.iter().any(|c| c == column));
+            place.is_decisive |= op != ":=" || is_default || is_key || scores.best().is_some();
             place.scores.add(&scores);
             if is_json {
                 place.shape = Shape::JsonArray;
@@ -309,7 +315,7 @@ impl Place {
         match self.meaning {
             Meaning::Switch => false,
             Meaning::Role => is_claim,
-            _ => !self.columns.is_empty() || (self.is_asked && !self.is_a_switch_by_use()) || tells,
+            _ => self.is_decisive || (self.is_asked && !self.is_a_switch_by_use()) || tells,
         }
     }
 
