@@ -138,6 +138,20 @@ impl Scene<'_> {
         script.text
     }
 
+    /// A read of the session's own ends with an error.
+    pub fn fails(&self, title: &str, binding: &Binding, query: &str, code: &str) -> String {
+        let mut script = self.opening(title);
+        script.universe("the rows of nobody's tenant", self.common);
+        script.universe("tenant A", self.a);
+        script.line("SELECT pg_catalog.set_config('proof.control', '1', false);");
+        script.try_out("the session's own read", binding, &format!("PERFORM * FROM ({query}) AS t"), "ended");
+        script.verdict(&format!(
+            "pg_catalog.current_setting('proof.ended', true) = {}",
+            quote::literal(code)
+        ));
+        script.text
+    }
+
     /// Identity is still there after the transaction.
     pub fn outlives(&self, title: &str, binding: &Binding, sql: &str, condition: &str) -> String {
         let mut script = self.opening(title);

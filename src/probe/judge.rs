@@ -1,5 +1,6 @@
 //! Judging: what observations and effects mean for a cell, and what is a fault.
 
+mod lockout;
 mod subject;
 mod write;
 
@@ -94,13 +95,15 @@ impl<'a> Judge<'a> {
             (Seen::Failed(zero), Seen::Failed(one))
                 if zero.code == one.code && zero.visible_text() == one.visible_text() =>
             {
-                return if zero.code == "42501" {
+                let judged = if zero.code == "42501" {
                     verdict(CellVerdict::Denied, Some(zero.message.clone()))
                 } else {
-                    verdict(
-                        CellVerdict::Vacuous,
-                        Some(format!("the session's own read fails: {} {}", zero.code, zero.message)),
-                    )
+                    let reason = format!("the session's own read fails: {} {}", zero.code, zero.message);
+                    verdict(CellVerdict::Vacuous, Some(reason))
+                };
+                return ReadJudgement {
+                    hit: self.lockout(relation, query, zero),
+                    ..judged
                 };
             }
             (_, Seen::Failed(one)) => {

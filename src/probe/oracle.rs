@@ -103,6 +103,10 @@ oracles! {
         "EXPLAIN ANALYZE counts rows that row security removed",
         "EXPLAIN ANALYZE as the session prints other counts once the other tenant has rows",
         "let sessions that may send any statement read through functions or views of their own, or accept the channel";
+    OWN_ROWS_UNREACHABLE "own-rows-unreachable" Lockout,
+        "a session cannot read its own rows, for a policy cannot be evaluated",
+        "the session's SELECT ends with an error that its policies raise: infinite recursion, or no right to what they use",
+        "let the policy ask a SECURITY DEFINER function instead of its own table, or grant what it uses";
     TRUNCATE_GRANTED "truncate-granted" Breach,
         "a role may empty tables, to which row security does not apply",
         "TRUNCATE as the role removes rows of other tenants; the API in front of the database never sends it",
