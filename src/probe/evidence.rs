@@ -53,6 +53,25 @@ impl Scene<'_> {
         script.text
     }
 
+    /// What a call returns depends on B's rows. The call without B is undone: it may have written something.
+    pub fn call(&self, title: &str, binding: &Binding, query: &str) -> String {
+        let mut script = self.opening(title);
+        script.universe("the rows of nobody's tenant", self.common);
+        script.universe("tenant A", self.a);
+        self.control(&mut script);
+        script.say("what the call returns while only A is there");
+        let body = format!(
+            "DECLARE shown text;\nBEGIN\n  SELECT {} INTO shown;\n  RAISE EXCEPTION 'undone' USING ERRCODE = 'TP000';\n\
+             EXCEPTION WHEN SQLSTATE 'TP000' THEN\n  PERFORM pg_catalog.set_config('proof.before', shown, false);\nEND",
+            all_as_text(query)
+        );
+        script.request(binding, &format!("DO $proof$\n{body}\n$proof$"));
+        script.universe("tenant B", self.b);
+        script.observe("the same call, with B there", binding, query, "after");
+        script.verdict("pg_catalog.current_setting('proof.after', true) IS DISTINCT FROM pg_catalog.current_setting('proof.before', true)");
+        script.text
+    }
+
     /// Rows show although no context is set.
     pub fn read_without_context(&self, title: &str, binding: &Binding, query: &str) -> String {
         let mut script = self.opening(title);
@@ -144,7 +163,12 @@ impl Scene<'_> {
         script.universe("the rows of nobody's tenant", self.common);
         script.universe("tenant A", self.a);
         script.line("SELECT pg_catalog.set_config('proof.control', '1', false);");
-        script.try_out("the session's own read", binding, &format!("PERFORM * FROM ({query}) AS t"), "ended");
+        script.try_out(
+            "the session's own read",
+            binding,
+            &format!("PERFORM * FROM ({query}) AS t"),
+            "ended",
+        );
         script.verdict(&format!(
             "pg_catalog.current_setting('proof.ended', true) = {}",
             quote::literal(code)
@@ -259,9 +283,13 @@ impl Script {
 
     fn observe(&mut self, comment: &str, binding: &Binding, query: &str, name: &str) {
         self.say(comment);
-        self.request(binding, &format!(
-            "SELECT pg_catalog.set_config('proof.{name}', (SELECT coalesce(pg_catalog.string_agg(pg_catalog.to_jsonb(t)::text, E'\\n' ORDER BY pg_catalog.to_jsonb(t)::text), '') FROM ({query}) AS t), false)"
-        ));
+        self.request(
+            binding,
+            &format!(
+                "SELECT pg_catalog.set_config('proof.{name}', {}, false)",
+                all_as_text(query)
+            ),
+        );
     }
 
     fn act(&mut self, binding: &Binding, sql: &str) {
@@ -291,6 +319,13 @@ impl Script {
             "SELECT CASE WHEN coalesce(pg_catalog.current_setting('proof.control', true), '0') IN ('', '0') THEN 'INVALID'\n            WHEN {fault} THEN 'VIOLATED' ELSE 'HELD' END;"
         ));
     }
+}
+
+/// All rows of a query as one text, whatever their order.
+fn all_as_text(query: &str) -> String {
+    format!(
+        "(SELECT coalesce(pg_catalog.string_agg(pg_catalog.to_jsonb(t)::text, E'\\n' ORDER BY pg_catalog.to_jsonb(t)::text), '') FROM ({query}) AS t)"
+    )
 }
 
 /// Places of the rows of a table that satisfy a condition, as one text.

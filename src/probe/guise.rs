@@ -77,7 +77,10 @@ fn claims(trial: &Trial<'_>) -> Vec<Guise> {
         let is_role = path.last().map_or(name, String::as_str) == "role" && path.len() < 2 && is_claim;
         let is_users_own = path.first().is_some_and(|key| USER_WRITTEN.contains(&key.as_str()));
         for value in values {
-            if !may_set && !is_users_own && (means_the_operator(value) || is_role && trial.catalog.role(value).is_some()) {
+            if !may_set
+                && !is_users_own
+                && (means_the_operator(value) || is_role && trial.catalog.role(value).is_some())
+            {
                 continue;
             }
             let document = known.map(|(_, v)| without_issued(v, path).unwrap_or_else(|| v.clone()));

@@ -135,7 +135,7 @@ impl Judge<'_> {
             if differs_by_error || call.sql.starts_with("CALL") {
                 scene.outcome(&sentence, &binding, &call.sql.replacen("SELECT", "PERFORM", 1))
             } else {
-                scene.read(&sentence, &binding, &call.sql)
+                scene.call(&sentence, &binding, &call.sql)
             }
         });
         Some(self.hit(

@@ -86,9 +86,15 @@ impl Part {
         for (_, insert) in wanted {
             *text += &format!("{insert};\n");
         }
-        for statement in &self.setup {
+        // A view that is no longer materialized refuses to be refreshed: that must not take the rows with it.
+        let is_refresh = |s: &&String| s.starts_with("REFRESH ");
+        let (refreshes, others): (Vec<&String>, Vec<&String>) = self.setup.iter().partition(is_refresh);
+        for statement in others {
             *text += &format!("{};\n", statement.trim().trim_end_matches(';'));
         }
         *text += "COMMIT;\n";
+        for refresh in refreshes {
+            *text += &format!("{refresh};\n");
+        }
     }
 }

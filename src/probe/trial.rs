@@ -148,7 +148,11 @@ impl<'a> Trial<'a> {
 
     /// Whether two changes are of one row, by its primary key.
     pub fn is_same_row(&self, old: &Change, new: &Change) -> bool {
-        let Some(table) = self.catalog.relation(old.relation).filter(|_| old.relation == new.relation) else {
+        let Some(table) = self
+            .catalog
+            .relation(old.relation)
+            .filter(|_| old.relation == new.relation)
+        else {
             return false;
         };
         let Some(key) = table.primary_key() else { return false };

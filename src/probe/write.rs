@@ -5,7 +5,9 @@ mod prepare;
 
 use std::collections::BTreeSet;
 
-use prepare::{all_but, clear_children, clear_circle, ended_membership, in_turn, make_room, unchecked};
+use prepare::{
+    all_but, clear_children, clear_circle, clear_own_children, ended_membership, in_turn, make_room, unchecked,
+};
 
 use super::attempt::Act;
 use super::trial::Trial;
@@ -304,8 +306,7 @@ fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &
             Vec::new()
         };
         for row in kept {
-            let mut prepare = Vec::new();
-            clear_children(trial, table.oid, &mut BTreeSet::from([table.oid]), &mut prepare);
+            let mut prepare = clear_own_children(trial, table.oid);
             prepare.extend(all_but(trial, table, row));
             if prepare.is_empty() {
                 continue;
@@ -337,9 +338,8 @@ fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &
         .map(|(c, _)| c)
         .collect::<Vec<_>>();
     // The key of the table that has one row a tenant: nobody can take another's, it is there already.
-    let is_root_key = |column: &String| {
-        trial.classes.is_root(table.oid) && table.keys.iter().any(|k| k.columns == [column.clone()])
-    };
+    let is_root_key =
+        |column: &String| trial.classes.is_root(table.oid) && table.keys.iter().any(|k| k.columns == [column.clone()]);
     for (column, form) in tenant.iter().filter(|(column, _)| !is_root_key(column)) {
         let Some(shape) = table.column(column) else { continue };
         push(

@@ -83,7 +83,8 @@ pub fn sessions(catalog: &Catalog, roles_before: &BTreeSet<String>) -> (Vec<Sess
     }
     for session in sessions
         .iter_mut()
-        .filter(|s| !(is_anonymous(&s.role) || s.settings.is_empty() || s.is_behind_an_api())) {
+        .filter(|s| !(is_anonymous(&s.role) || s.settings.is_empty() || s.is_behind_an_api()))
+    {
         session.attacker = Attacker::Sql;
     }
     guesses.extend(plain.iter().chain(&documents).map(|p| explain(p)));

@@ -105,10 +105,7 @@ pub async fn load(conn: &mut Conn, steps: &[Step], options: LoadOptions<'_>) -> 
                 Some(scratch) if touches_roles(step) => guarded(conn, step, &text, scratch).await?,
                 Some(_) | None => conn.run(&text).await?.error,
             },
-            StepKind::Copy { data } => conn
-                .copy_in(text.trim_end().trim_end_matches(';'), data)
-                .await?
-                .err(),
+            StepKind::Copy { data } => conn.copy_in(text.trim_end().trim_end_matches(';'), data).await?.err(),
             StepKind::Reconnect => {
                 become_loader(conn, options).await?;
                 begun = None;
@@ -171,12 +168,7 @@ fn touches_roles(step: &Step) -> bool {
 }
 
 /// Runs a statement that may touch roles in a transaction, and takes it back where it changed one that was there before.
-async fn guarded(
-    conn: &mut Conn,
-    step: &Step,
-    text: &str,
-    scratch: &Scratch,
-) -> Result<Option<DbError>, LoadError> {
+async fn guarded(conn: &mut Conn, step: &Step, text: &str, scratch: &Scratch) -> Result<Option<DbError>, LoadError> {
     let is_open = conn.is_in_transaction().await?;
     if !is_open {
         conn.query("BEGIN").await?;

@@ -41,7 +41,12 @@ pub fn findings(catalog: &Catalog, hits: Vec<Hit>) -> Vec<Finding> {
         }
     }
     let is_open = |r: &&crate::model::Relation| r.kind.holds_rows() && r.row_security == RowSecurity::Disabled;
-    let open: BTreeSet<String> = catalog.relations.iter().filter(is_open).map(|r| r.name.to_string()).collect();
+    let open: BTreeSet<String> = catalog
+        .relations
+        .iter()
+        .filter(is_open)
+        .map(|r| r.name.to_string())
+        .collect();
     // A request without context reads what every request reads: the same cause.
     let keys: Vec<(String, &'static str)> = groups.keys().cloned().collect();
     for key in keys {
@@ -69,7 +74,11 @@ pub fn findings(catalog: &Catalog, hits: Vec<Hit>) -> Vec<Finding> {
         }
     }
     // One channel of the server, whichever table shows it.
-    let by_explain: Vec<_> = groups.keys().filter(|k| k.1 == "rows-counted-by-explain").cloned().collect();
+    let by_explain: Vec<_> = groups
+        .keys()
+        .filter(|k| k.1 == "rows-counted-by-explain")
+        .cloned()
+        .collect();
     if let Some((first, others)) = by_explain.split_first() {
         let moved: Vec<Hit> = others.iter().filter_map(|key| groups.remove(key)).flatten().collect();
         groups.entry(first.clone()).or_default().extend(moved);

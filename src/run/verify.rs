@@ -14,8 +14,8 @@ use super::worlds::{Setting, VISITOR, run_pair};
 use crate::introspect::{self, IntrospectError};
 use crate::model::catalog::Privileges;
 use crate::model::{
-    Acceptance, Attacker, Catalog, Cell, CellVerdict, Cells, Command, ContextState, Finding, PolicyCommand, Relation, Role,
-    Session, Severity, Tenancy, Verdict,
+    Acceptance, Attacker, Catalog, Cell, CellVerdict, Cells, Command, ContextState, Finding, PolicyCommand, Relation,
+    Role, Session, Severity, Tenancy, Verdict,
 };
 use crate::pg::conn::{Conn, ConnError};
 use crate::probe::binding::has_identity;

@@ -2,8 +2,10 @@
 //!
 //! All of it happens in one transaction that is rolled back. What needs a commit is in `run::commit`.
 
+mod addresses;
 mod attempts;
 mod chains;
+mod colleagues;
 mod disguised;
 mod ended;
 mod verdicts;
@@ -80,6 +82,8 @@ struct Record {
     guises: Vec<disguised::Disguised>,
     played: Vec<Played>,
     ended: ended::Ended,
+    colleagues: Vec<colleagues::Moved>,
+    addresses: Vec<addresses::Opened>,
     writes: Vec<Tried>,
     calls: Vec<CallTried>,
 }
@@ -252,6 +256,8 @@ async fn run_in_transaction(
             let mut bench = Bench::new(conn, catalog, classes, worlds.one.clone()).await?;
             bound_writes(&mut bench, trial, record, progress).await?;
             chains::chains(&mut bench, trial, record).await?;
+            record.colleagues = colleagues::moves(&mut bench, trial, record).await?;
+            record.addresses = addresses::claims(&mut bench, trial, record).await?;
             calls(&mut bench, trial, record, progress).await?;
             record.played = ploy::play(conn, trial).await?;
             let with = if trial.as_intruder().is_some() {

@@ -238,7 +238,12 @@ async fn a_postgraphile_schema_is_isolated_and_its_breaks_are_found() {
 
 #[tokio::test]
 async fn a_supabase_schema_is_isolated_and_its_breaks_are_found() {
-    fixture("supabase_b2b", &["presets/supabase/platform.sql"]).await;
+    let preset = [
+        "presets/supabase/01_roles.sql",
+        "presets/extensions.sql",
+        "presets/supabase/02_platform.sql",
+    ];
+    fixture("supabase_b2b", &preset).await;
 }
 
 #[test]

@@ -10,7 +10,10 @@ impl Judge<'_> {
     /// A read that fails in the policies themselves, whoever has rows.
     pub(super) fn lockout(&self, relation: &Relation, query: &Query, error: &DbError) -> Option<Hit> {
         let trial = self.trial;
-        let is_policed = trial.catalog.relation(relation.oid).is_some_and(|r| !r.policies.is_empty());
+        let is_policed = trial
+            .catalog
+            .relation(relation.oid)
+            .is_some_and(|r| !r.policies.is_empty());
         if !is_policed || trial.a.base(relation.oid).is_none() {
             return None;
         }

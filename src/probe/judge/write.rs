@@ -40,7 +40,9 @@ impl<'a> Judge<'a> {
         let who = format!("session `{}`", trial.session.name);
 
         if probe.command == Command::Truncate && !trial.session.can_truncate() {
-            hits.extend((state == ContextState::Bound && !foreign.is_empty()).then(|| self.truncatable(relation, probe)));
+            hits.extend(
+                (state == ContextState::Bound && !foreign.is_empty()).then(|| self.truncatable(relation, probe)),
+            );
             return hits;
         }
         if state != ContextState::Bound {

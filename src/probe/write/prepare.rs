@@ -100,6 +100,40 @@ pub(super) fn clear_children(trial: &Trial<'_>, oid: u32, path: &mut BTreeSet<u3
     }
 }
 
+/// Statements that take away A's rows that refer to this table, directly or not: others see what they saw before.
+pub(super) fn clear_own_children(trial: &Trial<'_>, oid: u32) -> Vec<String> {
+    let mut tables = Vec::new();
+    let mut path = BTreeSet::from([oid]);
+    let mut waiting = vec![oid];
+    while let Some(at) = waiting.pop() {
+        for child in trial.catalog.referrers(at) {
+            if !child.is_partition && child.kind.holds_rows() && path.insert(child.oid) {
+                waiting.push(child.oid);
+                tables.push(child);
+            }
+        }
+    }
+    tables.into_iter().filter_map(|table| clear_own(trial, table)).collect()
+}
+
+/// Takes away A's rows of a table: those with its key, or those that were grown for it.
+fn clear_own(trial: &Trial<'_>, table: &Relation) -> Option<String> {
+    let conditions: Vec<String> = match trial.classes.columns_of(table, Class::Tenant).into_iter().next() {
+        Some(tenant) => vec![format!(
+            "{}::text = {}",
+            quote::ident(&tenant),
+            quote::literal(&trial.a.keys.tenant)
+        )],
+        None => {
+            let key = table.primary_key()?;
+            let rows = trial.a.rows_of(table.oid);
+            rows.filter_map(|row| Some(format!("({})", key_condition(key, row)?)))
+                .collect()
+        }
+    };
+    (!conditions.is_empty()).then(|| format!("DELETE FROM {} WHERE {}", table.name, conditions.join(" OR ")))
+}
+
 /// Preparations that no trigger and no foreign key refuses.
 pub(super) fn unchecked(prepare: Vec<String>) -> Vec<String> {
     if prepare.is_empty() {

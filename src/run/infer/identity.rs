@@ -221,7 +221,10 @@ impl<'c> Reading<'c> {
         if let Some(place) = self.place(read) {
             place.columns.insert(name);
             let is_key = relation.keys.iter().any(|k| k.columns.iter().any(|c| c == column))
-                || relation.foreign_keys.iter().any(|k| k.columns.iter().any(|c| c == column));
+                || relation
+                    .foreign_keys
+                    .iter()
+                    .any(|k| k.columns.iter().any(|c| c == column));
             place.is_decisive |= op != ":=" || is_default || is_key || scores.best().is_some();
             place.scores.add(&scores);
             if is_json {

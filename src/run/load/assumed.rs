@@ -107,7 +107,8 @@ impl Assumed {
                 return Ok(true);
             }
             if options.platform && self.replaced.insert(name.to_owned()) {
-                conn.query(&format!("DROP SCHEMA {} CASCADE", quote::ident(name))).await?;
+                conn.query(&format!("DROP SCHEMA {} CASCADE", quote::ident(name)))
+                    .await?;
                 return Ok(true);
             }
         }
@@ -188,7 +189,10 @@ impl Assumed {
                 continue;
             };
             if pattern.is_match(&text) {
-                let plain = pattern.replace_all(&text, "DATABASE %I").replace('%', "%%").replace("%%I", "%I");
+                let plain = pattern
+                    .replace_all(&text, "DATABASE %I")
+                    .replace('%', "%%")
+                    .replace("%%I", "%I");
                 text = format!(
                     "DO $tenantproof$ BEGIN EXECUTE pg_catalog.format({}, pg_catalog.current_database()); END $tenantproof$",
                     quote::literal(plain.trim_end().trim_end_matches(';'))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CallTried, Record, Shown, Tried, callable, pick, writable};
-use super::{disguised, ended};
+use super::{addresses, colleagues, disguised, ended};
 use crate::model::{Cell, CellVerdict, Command, ContextState, PolicyCommand, Relation};
 use crate::pg::conn::DbError;
 use crate::probe::Called;
@@ -87,6 +87,8 @@ pub(super) fn judge(trial: &Trial<'_>, record: &Record, purpose: &'static str, f
     shown.hits.extend(ploy::judge(&judge, &record.played, &record.one));
     judge_writes(&judge, record, &mut cells, shown);
     judge_calls(&judge, record, &mut cells, shown);
+    shown.hits.extend(colleagues::judge(&judge, &record.colleagues));
+    shown.hits.extend(addresses::judge(&judge, &record.addresses));
     ended::judge(&judge, &record.ended, &record.queries, &mut shown.hits);
     deny(trial, &mut cells);
     shown.cells.extend(
@@ -189,10 +191,7 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
         } else if controlled.contains(&(*oid, *command)) {
             (CellVerdict::Held, None)
         } else if no_policy(relation, trial, *command) {
-            (
-                CellVerdict::Denied,
-                Some(NO_POLICY.to_owned()),
-            )
+            (CellVerdict::Denied, Some(NO_POLICY.to_owned()))
         } else if !has_identity(trial.session) && tried.iter().all(|t| is_quiet(&t.effect)) {
             (CellVerdict::Vacuous, Some(VISITOR.to_owned()))
         } else {
@@ -225,10 +224,7 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
             };
             for state in states {
                 let verdict = if no_policy(relation, trial, command) {
-                    (
-                        CellVerdict::Denied,
-                        Some(NO_POLICY.to_owned()),
-                    )
+                    (CellVerdict::Denied, Some(NO_POLICY.to_owned()))
                 } else {
                     (
                         CellVerdict::Vacuous,

@@ -13,6 +13,10 @@ use crate::world::values::{self, candidates};
 /// Ranks below this are not places in the list of candidates.
 const FIRST_CANDIDATE: usize = 10;
 
+/// Rank of NULL, ahead of candidates and behind all of them.
+const NULL: usize = 2;
+const NULL_LAST: usize = 1_000_000;
+
 impl<'g> Growth<'g, '_> {
     /// Finds values for columns so that all conditions on them hold; `extra` is one that is no constraint of the table.
     /// Whether any value changed.
@@ -118,8 +122,10 @@ impl<'g> Growth<'g, '_> {
                         .map(|(r, v)| (r + FIRST_CANDIDATE, Some(v))),
                 );
             }
-            if !column.not_null {
-                options.insert(options.len().min(2), (2, None));
+            // A value says more than none; but where several columns have to fit together there are too many to try all first.
+            let null_last = free.len() == 1 && !is_foreign;
+            if !column.not_null && !null_last {
+                options.insert(options.len().min(2), (NULL, None));
             }
             let mut seen: Vec<Option<String>> = Vec::new();
             let fits = |v: &str| column.max_length.is_none_or(|max| v.chars().count() <= max as usize);
@@ -129,6 +135,9 @@ impl<'g> Growth<'g, '_> {
                 new
             });
             options.truncate(limit);
+            if !column.not_null && null_last {
+                options.push((NULL_LAST, None));
+            }
             if options.is_empty() {
                 return Ok(None);
             }
@@ -226,10 +235,10 @@ impl<'g> Growth<'g, '_> {
                 let place = (table.oid, column.name.clone());
                 if self.is_foreign(table, &column.name) {
                     // Which parent fits is another question for every row.
+                } else if rank == NULL || rank == NULL_LAST {
+                    self.learned(|m| m.ranks.insert(place, None));
                 } else if rank >= FIRST_CANDIDATE {
                     self.learned(|m| m.ranks.insert(place, Some(rank - FIRST_CANDIDATE)));
-                } else if rank == 2 {
-                    self.learned(|m| m.ranks.insert(place, None));
                 }
             }
             if row.get(&column.name) != Some(value) {
