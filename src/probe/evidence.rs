@@ -41,12 +41,20 @@ pub enum Check<'a> {
 impl Scene<'_> {
     /// B's rows show in what a session reads.
     pub fn read(&self, title: &str, binding: &Binding, query: &str) -> String {
+        self.read_after(title, binding, query, &[])
+    }
+
+    /// B's rows show in what a session reads, once something was changed about them.
+    pub fn read_after(&self, title: &str, binding: &Binding, query: &str, changes: &[String]) -> String {
         let mut script = self.opening(title);
         script.universe("the rows of nobody's tenant", self.common);
         script.universe("tenant A", self.a);
         self.control(&mut script);
         script.observe("what the session reads while only A is there", binding, query, "before");
         script.universe("tenant B", self.b);
+        for change in changes {
+            script.line(&format!("{change};"));
+        }
         script.observe("the same read, with B there", binding, query, "after");
         // An error is a refusal unless it appeared with B.
         script.verdict("pg_catalog.current_setting('proof.after', true) IS DISTINCT FROM pg_catalog.current_setting('proof.before', true)");

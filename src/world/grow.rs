@@ -12,6 +12,7 @@ mod polymorphic;
 mod rules;
 mod solve;
 mod states;
+pub use states::closings;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,6 @@
 //! Relationships that have ended: what a session reads with them, and no longer without them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Command, ContextState, ObjectType, Relation, RelationKind, Severity};
 use crate::pg::conn::{Conn, ConnError};
@@ -10,29 +10,34 @@ use crate::probe::observe::{self, Query, Seen};
 use crate::probe::oracle;
 use crate::probe::trial::Trial;
 use crate::world::GrownRow;
-use crate::world::grow::{Variant, key_condition};
+use crate::sql::quote;
+use crate::world::grow::{Variant, closings, key_condition};
 
 /// What is seen with ended relationships and without.
 #[derive(Debug, Default)]
 pub(super) struct Ended {
     /// Tables that hold them.
     tables: BTreeSet<u32>,
-    /// By the session that such a relationship would open the other tenant to.
-    with: Vec<Seen>,
+    /// By the session that such a relationship would open the other tenant to: as they were grown, then in every other state
+    /// that ends one, with the statements that put them into it.
+    with: Vec<(Vec<String>, Vec<Seen>)>,
     without: Vec<Seen>,
 }
+
+/// Most states that the relationships are put into.
+const MAX_STATES: usize = 6;
 
 /// The request that a relationship would open another tenant to.
 fn binding(trial: &Trial<'_>) -> Binding {
     trial.as_intruder().unwrap_or_else(|| trial.as_a(ContextState::Bound))
 }
 
-/// Takes the relationships away, looks again, and puts them back. `with` is what such a request saw before.
+/// Looks at everything in each state of the relationships, and once more without them. `grown` is what such a request saw before.
 pub(super) async fn look(
     conn: &mut Conn,
     trial: &Trial<'_>,
     queries: &[Query],
-    with: &[Seen],
+    grown: &[Seen],
 ) -> Result<Ended, ConnError> {
     let closed: Vec<&GrownRow> = trial
         .b
@@ -44,23 +49,76 @@ pub(super) async fn look(
     if deletes.is_empty() {
         return Ok(Ended::default());
     }
-    let outcome = conn
-        .run(&format!(
-            "SAVEPOINT tp_ended; SET CONSTRAINTS ALL IMMEDIATE; {}",
-            deletes.join("; ")
-        ))
-        .await?;
-    let without = match outcome.error {
-        None => observe::observe(conn, &binding(trial), queries).await?,
-        Some(_) => with.to_vec(),
+    let by = binding(trial);
+    let mut ended = Ended {
+        tables: closed.iter().map(|r| r.relation).collect(),
+        with: vec![(Vec::new(), grown.to_vec())],
+        without: grown.to_vec(),
     };
+    if let Some((_, seen)) = look_after(conn, &by, queries, &deletes).await? {
+        ended.without = seen;
+    }
+    for state in 0..MAX_STATES {
+        let changes: Vec<String> = closed.iter().filter_map(|r| put_into(trial, r, state)).collect();
+        if changes.is_empty() {
+            break;
+        }
+        if let Some((changes, seen)) = look_after(conn, &by, queries, &changes).await? {
+            ended.with.push((changes, seen));
+        }
+    }
+    Ok(ended)
+}
+
+/// Changes something, looks, and takes it back; what of it the server took, and nothing where it took nothing.
+async fn look_after(
+    conn: &mut Conn,
+    by: &Binding,
+    queries: &[Query],
+    changes: &[String],
+) -> Result<Option<(Vec<String>, Vec<Seen>)>, ConnError> {
+    conn.query("SAVEPOINT tp_ended; SET CONSTRAINTS ALL IMMEDIATE; SET LOCAL session_replication_role = replica")
+        .await?;
+    let mut done = Vec::new();
+    for change in changes {
+        let outcome = conn.run(&format!("SAVEPOINT tp_change; {change}")).await?;
+        if outcome.error.is_none() {
+            done.push(change.clone());
+        } else {
+            conn.query("ROLLBACK TO SAVEPOINT tp_change").await?;
+        }
+    }
+    let mut seen = Vec::new();
+    if !done.is_empty() {
+        conn.query("SET LOCAL session_replication_role = origin").await?;
+        seen = observe::observe(conn, by, queries).await?;
+    }
     conn.query("ROLLBACK TO SAVEPOINT tp_ended; RELEASE SAVEPOINT tp_ended")
         .await?;
-    Ok(Ended {
-        tables: closed.iter().map(|r| r.relation).collect(),
-        with: with.to_vec(),
-        without,
-    })
+    Ok((!done.is_empty()).then_some((done, seen)))
+}
+
+/// Puts a relationship into one of the states that end it, everything else being as where it is in force.
+fn put_into(trial: &Trial<'_>, row: &GrownRow, state: usize) -> Option<String> {
+    let table = trial.catalog.relation(row.relation)?;
+    let key = table.primary_key().or(table.keys.first())?;
+    let closings = closings(trial.classes, table);
+    let (column, value) = closings.get(state)?;
+    let in_force = trial.b.base(row.relation);
+    let mut values: BTreeMap<&String, Option<&String>> = closings
+        .iter()
+        .map(|(c, _)| (c, in_force.and_then(|base| base.values.get(c)?.as_ref())))
+        .collect();
+    values.insert(column, Some(value));
+    let assignments: Vec<String> = values
+        .into_iter()
+        .map(|(c, v)| {
+            let value = v.map_or("NULL".to_owned(), |v| quote::literal(v));
+            format!("{} = {value}", quote::ident(c))
+        })
+        .collect();
+    let place = key_condition(key, row)?;
+    Some(format!("UPDATE {} SET {} WHERE {place}", table.name, assignments.join(", ")))
 }
 
 fn delete(trial: &Trial<'_>, row: &GrownRow) -> Option<String> {
@@ -73,13 +131,21 @@ fn delete(trial: &Trial<'_>, row: &GrownRow) -> Option<String> {
 pub(super) fn judge(judge: &Judge<'_>, ended: &Ended, queries: &[Query], hits: &mut Vec<Hit>) {
     let trial = judge.trial;
     let mut opened: Vec<(&Relation, &Query)> = Vec::new();
-    for ((query, with), without) in queries.iter().zip(&ended.with).zip(&ended.without) {
-        let Some(relation) = trial.catalog.relation(query.relation) else {
-            continue;
-        };
-        // The relationship itself is the session's to see.
-        if !ended.tables.contains(&relation.oid) && !trial.foreign_among(relation, &with.beyond(without)).is_empty() {
-            opened.push((relation, query));
+    let mut how: &[String] = &[];
+    for (changes, with) in &ended.with {
+        for ((query, with), without) in queries.iter().zip(with).zip(&ended.without) {
+            let Some(relation) = trial.catalog.relation(query.relation) else {
+                continue;
+            };
+            // The relationship itself is the session's to see.
+            let shows = !trial.foreign_among(relation, &with.beyond(without)).is_empty();
+            if shows && !ended.tables.contains(&relation.oid) {
+                opened.push((relation, query));
+                how = changes;
+            }
+        }
+        if !opened.is_empty() {
+            break;
         }
     }
     let Some((first, query)) = opened.first().copied() else {
@@ -100,7 +166,7 @@ pub(super) fn judge(judge: &Judge<'_>, ended: &Ended, queries: &[Query], hits: &
         first.name
     );
     let evidence = judge.scene(&trial.as_a(ContextState::Bound), first.oid, |scene| {
-        scene.read(&sentence, &binding, &named_columns(query))
+        scene.read_after(&sentence, &binding, &named_columns(query), how)
     });
     let names: BTreeSet<String> = opened.iter().map(|(r, _)| r.name.to_string()).collect();
     for hit in hits

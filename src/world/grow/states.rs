@@ -4,6 +4,8 @@ use super::{Growth, Universe, Values, Variant, Wish};
 use crate::model::{Column, Relation};
 use crate::world::classes::{Class, Classes};
 use crate::world::keys::Keys;
+use crate::world::values::condition::parse;
+use crate::world::values::limits::Limit;
 
 /// Most rows in distinguished states per table.
 const MAX_STATES: usize = 12;
@@ -226,6 +228,8 @@ pub(super) fn says_ended(column: &str) -> bool {
         "cancel",
         "expire",
         "valid_until",
+        "valid_to",
+        "ends_",
         "archived",
     ]
     .iter()
@@ -233,7 +237,7 @@ pub(super) fn says_ended(column: &str) -> bool {
 }
 
 /// Values of columns that say, by name, that a relationship is over or has not begun.
-fn closings(classes: &Classes, table: &Relation) -> Vec<(String, String)> {
+pub fn closings(classes: &Classes, table: &Relation) -> Vec<(String, String)> {
     const CLOSED: [&str; 16] = [
         "revoked",
         "pending",
@@ -253,8 +257,11 @@ fn closings(classes: &Classes, table: &Relation) -> Vec<(String, String)> {
         "left",
     ];
     let mut found = Vec::new();
+    let checks: Vec<_> = table.checks.iter().map(|c| parse(&c.expression)).collect();
+    let limits = Limit::of_conditions(&checks);
     for column in table.columns.iter().filter(|c| c.is_insertable()) {
         let says_ended = says_ended(&column.name);
+        let listed = limits.get(&column.name).map_or(&[][..], Limit::options);
         match column.category.as_str() {
             "D" if says_ended => found.push((column.name.clone(), "2001-01-01 00:00:00+00".to_owned())),
             "B" if says_ended => found.push((column.name.clone(), "true".to_owned())),
@@ -262,12 +269,13 @@ fn closings(classes: &Classes, table: &Relation) -> Vec<(String, String)> {
                 found.push((column.name.clone(), "false".to_owned()));
             }
             _ => {
-                let known = column.labels.iter().chain(classes.literals(table.oid, &column.name));
-                found.extend(
-                    known
-                        .filter(|v| CLOSED.contains(&v.as_str()))
-                        .map(|v| (column.name.clone(), v.clone())),
-                );
+                let known = column.labels.iter().chain(listed);
+                for value in known.chain(classes.literals(table.oid, &column.name)) {
+                    let closing = (column.name.clone(), value.clone());
+                    if CLOSED.contains(&value.to_lowercase().as_str()) && !found.contains(&closing) {
+                        found.push(closing);
+                    }
+                }
             }
         }
     }
