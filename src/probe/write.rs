@@ -13,7 +13,7 @@ use super::attempt::Act;
 use super::trial::Trial;
 use crate::model::{Command, ForeignKey, Relation, UniqueKey};
 use crate::sql::quote;
-use crate::world::grow::{Values, insert_statement, key_condition};
+use crate::world::grow::{Values, insert_statement, key_condition, paths};
 use crate::world::{Class, Form, GrownRow, Universe};
 
 /// What an attempt is for.
@@ -187,6 +187,7 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
             }
         }
     }
+    planted.extend(at_paths(trial, table, trial.b, &own, columns));
     let mut seen: Vec<&Values> = vec![&own];
     for row in &planted {
         if !seen.contains(&row) {
@@ -216,6 +217,9 @@ fn inserts(trial: &Trial<'_>, relation: &Relation, columns: &[String], may_updat
             compare,
         });
     };
+    for row in at_paths(trial, table, trial.a, &own, columns) {
+        push(Purpose::Own, &row, false);
+    }
     // The key of a row that is B's, on a row that is otherwise A's.
     for key in &table.keys {
         let parts = key_columns(table, key);
@@ -391,6 +395,10 @@ fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &
         let assignments: Vec<(String, Option<String>)> = echoed.into_iter().collect();
         push(Purpose::Echo, &assignments, true);
     }
+    for row in at_paths(trial, table, trial.b, &Values::new(), columns) {
+        let assignments: Vec<(String, Option<String>)> = row.into_iter().collect();
+        push(Purpose::Move, &assignments, false);
+    }
     for (column, value) in states(trial, table, columns) {
         push(Purpose::State, &[(column, Some(value))], false);
     }
@@ -409,6 +417,26 @@ fn updates(trial: &Trial<'_>, relation: &Relation, columns: &[String], probes: &
             });
         }
     }
+}
+
+/// Most paths of a universe that are tried in a write.
+const MAX_PATHS: usize = 12;
+
+/// A's row at places that policies look for, in one universe's part of them.
+fn at_paths(trial: &Trial<'_>, table: &Relation, universe: &Universe, own: &Values, columns: &[String]) -> Vec<Values> {
+    let places = paths(trial.classes, table, universe).into_iter().take(MAX_PATHS);
+    let usable = places.filter(|(_, values)| values.keys().all(|c| columns.contains(c)));
+    usable
+        .map(|(column, mut values)| {
+            // Not where a row is already.
+            if let Some(Some(path)) = values.get_mut(&column) {
+                path.push('0');
+            }
+            let mut row = own.clone();
+            row.extend(values);
+            row
+        })
+        .collect()
 }
 
 /// States that conditions tell apart, of columns that the session may write.

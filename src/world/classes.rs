@@ -2,9 +2,12 @@
 //! values are distinguished. Read from the target, foreign keys and the text of policies, views, checks and functions.
 
 mod infer;
+mod paths;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+
+pub use paths::PathShape;
 
 use super::keys::{KeyType, Keys};
 use super::reach::Reach;
@@ -76,10 +79,26 @@ pub struct Classes {
     shared: BTreeSet<u32>,
     authorities: BTreeSet<u32>,
     claims: BTreeMap<Source, Vec<String>>,
+    paths: BTreeMap<ColumnKey, Vec<PathShape>>,
     reach: Arc<Reach>,
 }
 
 impl Classes {
+    /// What policies ask of a column that holds a path; nothing for any other.
+    pub fn paths(&self, relation: u32, column: &str) -> &[PathShape] {
+        self.paths
+            .get(&(relation, column.to_owned()))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// Whose a row with a path is stands in a part of it: the column as a whole is nobody's key.
+    fn find_paths(&mut self, catalog: &Catalog) {
+        self.paths = paths::find(catalog, self);
+        for place in self.paths.keys() {
+            self.classes.remove(place);
+        }
+    }
+
     /// Whose key the column holds, and how.
     pub fn class(&self, relation: u32, column: &str) -> Option<(Class, Form)> {
         self.classes.get(&(relation, column.to_owned())).copied()

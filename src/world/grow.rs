@@ -11,7 +11,9 @@ mod plan;
 mod polymorphic;
 mod rules;
 mod solve;
+mod paths;
 mod states;
+pub use paths::paths;
 pub use states::closings;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -364,6 +366,10 @@ impl<'g, 'c> Growth<'g, 'c> {
             if !self.pending.is_empty() {
                 self.try_settle().await?;
             }
+        }
+        if self.grower.common.is_some() {
+            let tables: Vec<&'g Relation> = order.iter().copied().filter(|t| wanted(t)).collect();
+            self.at_paths(&tables).await?;
         }
         self.close_circles().await
     }

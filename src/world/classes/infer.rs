@@ -95,6 +95,7 @@ impl<'a> Inference<'a> {
         self.inherit();
         self.number_groups();
         self.find_roots();
+        self.found.find_paths(catalog);
         self.found.reach = Arc::new(Reach::of(catalog));
         self.found
     }

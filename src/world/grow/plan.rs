@@ -177,6 +177,10 @@ impl<'g> Growth<'g, '_> {
         if let Some(document) = self.json_value(table, column) {
             return Some(Choice::Value(Some(document)));
         }
+        let n = self.universe.counter;
+        if let Some(path) = super::paths::somewhere(classes, table, &column.name, &self.universe, n) {
+            return Some(Choice::Value(Some(path)));
+        }
         if let Some(group) = classes.group(table.oid, &column.name) {
             if let Some(value) = self.universe.groups.get(&group) {
                 return Some(Choice::Value(Some(value.clone())));

@@ -12,12 +12,64 @@ impl Inference<'_> {
         if self.found.classes.values().any(|(class, _)| *class == Class::Tenant) {
             return;
         }
+        self.part_accounts();
+        if self.found.classes.values().any(|(class, _)| *class == Class::Tenant) {
+            return;
+        }
         let related = self.related_columns();
         if related.is_empty() || !self.adopt_group(&related) {
             self.adopt_names(&related);
         }
         if !self.found.classes.values().any(|(class, _)| *class == Class::Tenant) {
             self.adopt_plain_names();
+        }
+    }
+
+    /// Accounts that are a person's own or a team's have keys that are compared with the user's. Where a table relates users to
+    /// them in its key, `(user_id, account_id)`, the account is the tenant, whatever else it may be equal to.
+    fn part_accounts(&mut self) {
+        let is_user = |found: &super::super::Classes, table: &Relation, column: &String| {
+            found.class(table.oid, column).is_some_and(|(class, _)| class == Class::User)
+        };
+        let mut accounts: Option<(u32, String, String)> = None;
+        for table in self.catalog.tables() {
+            for key in table.keys.iter().filter(|k| k.columns.len() == 2) {
+                if !key.columns.iter().all(|c| is_user(&self.found, table, c)) {
+                    continue;
+                }
+                let target = |column: &String| {
+                    let mut keys = table.foreign_keys.iter();
+                    keys.find(|k| k.columns.len() == 1 && k.columns[0] == *column)
+                        .map(|k| (k.references, k.referenced_columns[0].clone()))
+                };
+                let (Some(first), Some(second)) = (target(&key.columns[0]), target(&key.columns[1])) else {
+                    continue;
+                };
+                let says_user = |name: &String| name.contains("user") || name.contains("member") || name.contains("profile");
+                let tenant = match (says_user(&key.columns[0]), says_user(&key.columns[1])) {
+                    (true, false) => Some((second.clone(), key.columns[1].clone())),
+                    (false, true) => Some((first.clone(), key.columns[0].clone())),
+                    _ => None,
+                };
+                if let Some(((oid, column), name)) = tenant.filter(|_| first.0 != second.0) {
+                    accounts.get_or_insert((oid, column, name));
+                }
+            }
+        }
+        let Some((root, key, name)) = accounts else { return };
+        for table in self.catalog.tables() {
+            for column in &table.columns {
+                let refers = |k: &crate::model::ForeignKey| {
+                    k.references == root && k.columns.len() == 1 && k.columns[0] == column.name
+                };
+                let is_bound = table.foreign_keys.iter().any(|k| k.columns.contains(&column.name));
+                let is_root_key = table.oid == root && column.name == key;
+                if is_root_key || table.foreign_keys.iter().any(refers) || (column.name == name && !is_bound) {
+                    self.found
+                        .classes
+                        .insert((table.oid, column.name.clone()), (Class::Tenant, Form::Whole));
+                }
+            }
         }
     }
 
