@@ -37,7 +37,7 @@ pub fn calls(trial: &Trial<'_>, function: &Function) -> Vec<Call> {
         .arguments
         .iter()
         .map(|a| {
-            let mut list = arguments(trial, a);
+            let mut list = arguments(trial, a, &function.body);
             if a.category == "S" {
                 // Ahead of the other neutral values: there is a limit to the number of calls.
                 let at = list
@@ -166,7 +166,7 @@ fn statement(function: &Function, arguments: &[&str]) -> String {
 }
 
 /// Values for one argument: keys by name and type, then rows' values of the type.
-fn arguments(trial: &Trial<'_>, argument: &Argument) -> Vec<(Taste, String)> {
+fn arguments(trial: &Trial<'_>, argument: &Argument, body: &str) -> Vec<(Taste, String)> {
     let mut found: Vec<(Taste, String)> = Vec::new();
     let mut push = |taste: Taste, value: &str| {
         let text = format!("{}::{}", quote::literal(value), argument.type_name);
@@ -201,7 +201,7 @@ fn arguments(trial: &Trial<'_>, argument: &Argument) -> Vec<(Taste, String)> {
         return found;
     }
     for (taste, universe) in [(Taste::Own, trial.a), (Taste::Foreign, trial.b)] {
-        for value in fitting(trial, universe, argument) {
+        for value in fitting(trial, universe, argument, body) {
             push(taste, &value);
         }
     }
@@ -234,7 +234,7 @@ fn arguments(trial: &Trial<'_>, argument: &Argument) -> Vec<(Taste, String)> {
 }
 
 /// Values of a universe that fit: by the argument's name, its key; by its type, keys and row values.
-fn fitting(trial: &Trial<'_>, universe: &Universe, argument: &Argument) -> Vec<String> {
+fn fitting(trial: &Trial<'_>, universe: &Universe, argument: &Argument, body: &str) -> Vec<String> {
     let mut ranked: Vec<(u8, String)> = Vec::new();
     let name = argument
         .name
@@ -252,17 +252,25 @@ fn fitting(trial: &Trial<'_>, universe: &Universe, argument: &Argument) -> Vec<S
                 continue;
             }
             let class = trial.classes.class(table.oid, &column.name).map(|(c, _)| c);
-            let matches_name = !name.is_empty()
-                && (column.name == name
-                    || column.name.contains(&name)
-                    || name.contains(&column.name)
-                    || name.contains(&table.name.name));
-            let rank = match (matches_name, class) {
-                (true, _) => 0,
-                (false, Some(Class::Tenant)) => 1,
-                (false, Some(Class::User | Class::Email)) => 2,
-                (false, None) if table.keys.iter().any(|k| k.columns.contains(&column.name)) => 3,
-                (false, None) => 4,
+            let is_key = table.keys.iter().any(|k| k.columns.contains(&column.name));
+            let alike = column.name.contains(&name)
+                || column.name.len() > 2 && name.contains(&column.name)
+                || name.contains(&table.name.name);
+            let says = |text: &str| {
+                body.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                    .any(|word| word == text)
+            };
+            let rank = match class {
+                _ if !name.is_empty() && column.name == name => 0,
+                // `account_id` for the key of `accounts`.
+                _ if is_key && refers_to(&name, &table.name.name) => 1,
+                _ if !name.is_empty() && alike => 2,
+                Some(Class::Tenant) => 3,
+                // Text that is searched for stands in what the body reads.
+                None if argument.category == "S" && says(&column.name) && says(&table.name.name) => 3,
+                Some(Class::User | Class::Email) => 4,
+                None if is_key => 5,
+                None => 6,
             };
             // What cannot be guessed is a capability: who holds it was given it.
             if universe.keys != trial.a.keys && is_secret(&column.name) {
@@ -276,8 +284,10 @@ fn fitting(trial: &Trial<'_>, universe: &Universe, argument: &Argument) -> Vec<S
         }
     }
     if argument.category == "S" || argument.type_name == "uuid" {
-        ranked.push((1, universe.keys.tenant.clone()));
-        ranked.push((2, universe.keys.user.clone()));
+        let root = trial.catalog.tables().find(|t| trial.classes.is_root(t.oid));
+        let is_tenants = root.is_some_and(|t| refers_to(&name, &t.name.name));
+        ranked.push((if is_tenants { 0 } else { 3 }, universe.keys.tenant.clone()));
+        ranked.push((4, universe.keys.user.clone()));
     }
     ranked.sort_by_key(|(rank, _)| *rank);
     let mut values: Vec<String> = Vec::new();
@@ -289,6 +299,17 @@ fn fitting(trial: &Trial<'_>, universe: &Universe, argument: &Argument) -> Vec<S
     }
     values.truncate(6);
     values
+}
+
+/// Whether a name such as `account_id` is that of a key of the table `accounts`.
+fn refers_to(name: &str, table: &str) -> bool {
+    let stem = name
+        .trim_end_matches("_id")
+        .trim_end_matches("id")
+        .trim_end_matches('_');
+    let table = table.to_lowercase();
+    stem.len() > 2
+        && (table == stem || table == format!("{stem}s") || table == format!("{}ies", stem.trim_end_matches('y')))
 }
 
 /// Whether a column, by its name, holds what only those know who were told.

@@ -49,7 +49,8 @@ impl<'a> Judge<'a> {
             let touched = [foreign, common, own, planted].concat();
             let made: Vec<Change> = changes
                 .iter()
-                .filter(|c| c.is_new && self.carries_tenant(c))
+                // A tenant that is made is no tenant's row yet: signing up has no context.
+                .filter(|c| c.is_new && self.carries_tenant(c) && !trial.classes.is_root(c.relation))
                 .cloned()
                 .collect();
             if let Some(change) = touched.first().or(made.first()) {
@@ -230,6 +231,13 @@ impl<'a> Judge<'a> {
             };
             let extra = after.beyond(before);
             let mut gained = self.trial.foreign_among(relation, &extra);
+            // Where B's rows showed before, other values of them are nothing that was gained.
+            let known: Vec<&Vec<Option<String>>> = before.rows().iter().collect();
+            let now: Vec<&Vec<Option<String>>> = after.rows().iter().collect();
+            let count = |rows: &[&Vec<Option<String>>]| self.trial.foreign_among(relation, rows).len();
+            if !gained.is_empty() && count(&now) <= count(&known) {
+                continue;
+            }
             if !relation.kind.holds_rows() {
                 // Not what the statement itself put there.
                 gained.retain(|row| self.trial.has_stored_value(row, &act.sql));

@@ -9,8 +9,8 @@ use crate::probe::judge::{Hit, Judge, Subject, named_columns};
 use crate::probe::observe::{self, Query, Seen};
 use crate::probe::oracle;
 use crate::probe::trial::Trial;
-use crate::world::GrownRow;
 use crate::sql::quote;
+use crate::world::GrownRow;
 use crate::world::grow::{Variant, closings, key_condition};
 
 /// What is seen with ended relationships and without.
@@ -118,7 +118,11 @@ fn put_into(trial: &Trial<'_>, row: &GrownRow, state: usize) -> Option<String> {
         })
         .collect();
     let place = key_condition(key, row)?;
-    Some(format!("UPDATE {} SET {} WHERE {place}", table.name, assignments.join(", ")))
+    Some(format!(
+        "UPDATE {} SET {} WHERE {place}",
+        table.name,
+        assignments.join(", ")
+    ))
 }
 
 fn delete(trial: &Trial<'_>, row: &GrownRow) -> Option<String> {

@@ -186,6 +186,11 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
             (CellVerdict::Denied, Some(NO_TRUNCATE.to_owned()))
         } else if serious {
             (CellVerdict::Violated, None)
+        } else if let Some(error) = tried
+            .iter()
+            .find_map(|t| t.effect.error.as_ref().filter(|e| takes_no_rows(e)))
+        {
+            (CellVerdict::Denied, Some(error.message.clone()))
         } else if let Some(error) = interference(tried.iter().map(|t| &t.effect)) {
             (CellVerdict::Vacuous, Some(error.reason()))
         } else if controlled.contains(&(*oid, *command)) {
@@ -237,6 +242,18 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
             }
         }
     }
+}
+
+/// Whether the server says that a view is not for writing.
+fn takes_no_rows(error: &DbError) -> bool {
+    error.code == "55000"
+        && [
+            "cannot insert into view ",
+            "cannot update view ",
+            "cannot delete from view ",
+        ]
+        .iter()
+        .any(|said| error.message.starts_with(said))
 }
 
 /// Whether a statement reached no row, or was refused one by row security.

@@ -142,7 +142,10 @@ fn compared_parts(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices('\'') {
         let before = text[..at].trim_end();
-        let Some(left) = before.strip_suffix('=').map(|l| l.trim_end().trim_end_matches(')').trim_end()) else {
+        let Some(left) = before
+            .strip_suffix('=')
+            .map(|l| l.trim_end().trim_end_matches(')').trim_end())
+        else {
             continue;
         };
         let literal = text[at + 1..].split('\'').next().unwrap_or_default();
@@ -160,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_path_is_what_is_handed_to_something_that_splits() {
-        let policy = "((bucket_id = 'a'::text) AND private.can_read(name) AND ((storage.foldername(name))[2] = 'thumbs'::text))";
+        let policy =
+            "((bucket_id = 'a'::text) AND private.can_read(name) AND ((storage.foldername(name))[2] = 'thumbs'::text))";
         assert_eq!(
             callers(policy, "name").into_iter().collect::<Vec<_>>(),
             ["can_read", "foldername"]

@@ -35,15 +35,29 @@ impl PathShape {
         for part in &parts {
             found.push(format!("{part}/{file}"));
             found.push(format!("{}/{part}/{file}", keys.tenant));
-            found.extend(self.literals.iter().map(|l| format!("{}/{part}/{l}/{file}", keys.tenant)));
-            found.extend(self.literals.iter().map(|l| format!("{}/{l}/{part}/{file}", keys.tenant)));
+            found.extend(
+                self.literals
+                    .iter()
+                    .map(|l| format!("{}/{part}/{l}/{file}", keys.tenant)),
+            );
+            found.extend(
+                self.literals
+                    .iter()
+                    .map(|l| format!("{}/{l}/{part}/{file}", keys.tenant)),
+            );
         }
         found
     }
 }
 
 /// Where a row stands that is there for another reason: at a place of the universe, too.
-pub(super) fn somewhere(classes: &Classes, table: &Relation, column: &str, universe: &Universe, n: u64) -> Option<String> {
+pub(super) fn somewhere(
+    classes: &Classes,
+    table: &Relation,
+    column: &str,
+    universe: &Universe,
+    n: u64,
+) -> Option<String> {
     let shape = classes.paths(table.oid, column).first()?;
     let path = shape.paths(universe, n).into_iter().next()?;
     // A number of its own keeps the key of the file what it is.

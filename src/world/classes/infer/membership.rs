@@ -29,7 +29,9 @@ impl Inference<'_> {
     /// them in its key, `(user_id, account_id)`, the account is the tenant, whatever else it may be equal to.
     fn part_accounts(&mut self) {
         let is_user = |found: &super::super::Classes, table: &Relation, column: &String| {
-            found.class(table.oid, column).is_some_and(|(class, _)| class == Class::User)
+            found
+                .class(table.oid, column)
+                .is_some_and(|(class, _)| class == Class::User)
         };
         let mut accounts: Option<(u32, String, String)> = None;
         for table in self.catalog.tables() {
@@ -45,7 +47,8 @@ impl Inference<'_> {
                 let (Some(first), Some(second)) = (target(&key.columns[0]), target(&key.columns[1])) else {
                     continue;
                 };
-                let says_user = |name: &String| name.contains("user") || name.contains("member") || name.contains("profile");
+                let says_user =
+                    |name: &String| name.contains("user") || name.contains("member") || name.contains("profile");
                 let tenant = match (says_user(&key.columns[0]), says_user(&key.columns[1])) {
                     (true, false) => Some((second.clone(), key.columns[1].clone())),
                     (false, true) => Some((first.clone(), key.columns[0].clone())),
