@@ -8,7 +8,9 @@ use crate::sql::quote;
 use crate::world::{Class, Universe, values};
 
 /// Most calls a function gets.
-const MAX_CALLS: usize = 24;
+const MAX_CALLS: usize = 28;
+/// Most texts of B's that a function is asked for.
+const MAX_TEXTS: usize = 4;
 
 /// Whose values the arguments are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +103,22 @@ pub fn calls(trial: &Trial<'_>, function: &Function) -> Vec<Call> {
             let mut chosen: Vec<&(Taste, String)> = options.iter().filter_map(|l| l.last()).collect();
             chosen[at] = option;
             push(chosen);
+        }
+    }
+    // Text of B's that is searched for, in its tenant and in none.
+    let with_rest: [Vec<(Taste, String)>; 2] = [
+        pick(Taste::Foreign, 0),
+        options.iter().filter_map(|l| l.last().cloned()).collect(),
+    ];
+    for (at, list) in options.iter().enumerate().filter(|_| options.len() > 1) {
+        let is_text = function.arguments[at].category == "S";
+        let foreign = list.iter().filter(|(taste, _)| is_text && *taste == Taste::Foreign);
+        for option in foreign.take(MAX_TEXTS) {
+            for rest in &with_rest {
+                let mut chosen: Vec<&(Taste, String)> = rest.iter().collect();
+                chosen[at] = option;
+                push(chosen);
+            }
         }
     }
     for base in [Taste::Own, Taste::Foreign] {

@@ -6,6 +6,7 @@ mod write;
 
 use std::collections::BTreeMap;
 
+use subject::mentions;
 pub use subject::{Subject, type_of};
 
 use super::binding::Binding;
@@ -453,7 +454,7 @@ impl<'a> Judge<'a> {
             .iter()
             .filter_map(|t| trigger_function(self.trial, t))
             .collect();
-        let writes = |f: &&&Function| f.body.contains(changed.name.name.as_str());
+        let writes = |f: &&&Function| mentions(self.trial.catalog, &f.body, &changed.name.name);
         if let Some(function) = functions
             .iter()
             .find(writes)

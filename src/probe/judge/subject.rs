@@ -1,6 +1,8 @@
 //! What a finding is about.
 
-use crate::model::{Command, Function, FunctionKind, ObjectType, Relation, RelationKind};
+use std::collections::BTreeSet;
+
+use crate::model::{Catalog, Command, Function, FunctionKind, ObjectType, Relation, RelationKind};
 
 /// The type of object a relation is.
 pub fn type_of(relation: &Relation) -> ObjectType {
@@ -50,4 +52,24 @@ impl Subject {
             route: None,
         }
     }
+}
+
+/// Whether a body, or the body of a function that it calls, names something.
+pub(super) fn mentions(catalog: &Catalog, body: &str, name: &str) -> bool {
+    let words = |text: &str| -> Vec<String> {
+        text.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .map(str::to_owned)
+            .collect()
+    };
+    let mut waiting = words(body);
+    let mut seen = BTreeSet::new();
+    while let Some(word) = waiting.pop() {
+        if word == name {
+            return true;
+        }
+        if seen.insert(word.clone()) {
+            waiting.extend(catalog.find_functions(None, &word).flat_map(|f| words(&f.body)));
+        }
+    }
+    false
 }

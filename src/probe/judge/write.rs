@@ -346,6 +346,7 @@ impl<'a> Judge<'a> {
             | Purpose::Steal
             | Purpose::Move
             | Purpose::Echo
+            | Purpose::Mention
             | Purpose::State => return None,
         };
         // Only a key that can be guessed or chosen is worth acting on.

@@ -190,6 +190,7 @@ pub(super) async fn stateless_writes(
                     | Purpose::Adopt(_)
                     | Purpose::State
                     | Purpose::Echo
+                    | Purpose::Mention
                     | Purpose::Key(_) => false,
                 };
                 if wanted {
