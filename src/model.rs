@@ -2,6 +2,7 @@
 //!
 //! Owns the types and what can be asked of them; does no IO and knows no driver.
 
+mod access;
 pub mod catalog;
 pub mod command;
 pub mod finding;

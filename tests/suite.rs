@@ -42,6 +42,8 @@ mod servers;
 mod snapshots;
 #[path = "support/traces.rs"]
 mod traces;
+#[path = "suite/unseen.rs"]
+mod unseen;
 #[path = "suite/verify.rs"]
 mod verify;
 #[path = "suite/worlds.rs"]

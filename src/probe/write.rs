@@ -103,7 +103,7 @@ pub fn probes(trial: &Trial<'_>, relation: &Relation) -> Vec<WriteProbe> {
 pub fn truncatable<'t>(trial: &'t Trial<'_>) -> impl Iterator<Item = &'t Relation> {
     trial.catalog.relations.iter().filter(|r| {
         let privileges = trial.privileges.relations.get(&r.oid);
-        r.kind.holds_rows() && privileges.is_some_and(|p| p.truncate)
+        r.kind.holds_rows() && privileges.is_some_and(|p| p.truncate) && trial.b.base(r.oid).is_some()
     })
 }
 

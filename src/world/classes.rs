@@ -68,6 +68,7 @@ pub struct Classes {
     classes: BTreeMap<ColumnKey, (Class, Form)>,
     groups: HashMap<ColumnKey, usize>,
     literals: BTreeMap<ColumnKey, Vec<String>>,
+    staff: BTreeMap<ColumnKey, Vec<String>>,
     preferred: BTreeMap<ColumnKey, String>,
     null_tested: BTreeSet<ColumnKey>,
     null_preferred: BTreeSet<ColumnKey>,
@@ -125,6 +126,13 @@ impl Classes {
     /// Literals that the column is compared with.
     pub fn literals(&self, relation: u32, column: &str) -> &[String] {
         self.literals
+            .get(&(relation, column.to_owned()))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// Literals that the column is compared with and that make somebody staff of the platform: no tenant's user is grown so.
+    pub fn staff_literals(&self, relation: u32, column: &str) -> &[String] {
+        self.staff
             .get(&(relation, column.to_owned()))
             .map_or(&[], Vec::as_slice)
     }

@@ -39,7 +39,8 @@ pub(super) fn states(trial: &Trial<'_>, table: &Relation, columns: &[String]) ->
         if trial.classes.class(table.oid, name).is_some() {
             continue;
         }
-        let literals = trial.classes.literals(table.oid, name).iter().take(4);
+        let staff = trial.classes.staff_literals(table.oid, name).iter();
+        let literals = staff.chain(trial.classes.literals(table.oid, name)).take(4);
         found.extend(literals.map(|value| (name.clone(), value.clone())));
         let is_switch = table.column(name).is_some_and(|c| c.category == "B");
         if is_switch && trial.decides_access(table.oid) && !found.iter().any(|(c, _)| c == name) {

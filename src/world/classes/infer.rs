@@ -190,8 +190,7 @@ impl<'a> Inference<'a> {
                 let form = self.form_of(comparison, side, other, &column);
                 self.classify(column, class, form);
             } else if let Some(mut values) = literals_of(other) {
-                // Who is staff of the platform sees all tenants by design: no tenant's user is made one.
-                values.retain(|v| !is_staff_word(v));
+                self.part_staff(&column, &mut values);
                 if is_equality(&comparison.op)
                     && comparison.positive
                     && let Some(first) = values.first()
@@ -539,23 +538,6 @@ fn is_plain_word(name: &str) -> bool {
     .contains(&name)
         || name.ends_with("_at")
         || name.starts_with("is_")
-}
-
-/// Words for those who run the platform rather than use it.
-fn is_staff_word(word: &str) -> bool {
-    let word = word.to_lowercase();
-    [
-        "platform",
-        "super",
-        "sysadmin",
-        "system_admin",
-        "staff",
-        "support",
-        "god",
-        "root",
-    ]
-    .iter()
-    .any(|w| word.starts_with(w) || word.contains(&format!("_{w}")))
 }
 
 fn is_equality(op: &str) -> bool {

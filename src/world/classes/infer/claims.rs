@@ -1,6 +1,6 @@
 //! Settings and claims that are compared with constants: what else a request can carry, beside who it is.
 
-use super::{Inference, literals_of};
+use super::{ColumnKey, Inference, literals_of};
 use crate::sql::expr::{Comparison, Facts, OperandKind, SettingRead};
 
 impl Inference<'_> {
@@ -38,4 +38,31 @@ impl Inference<'_> {
             }
         }
     }
+
+    /// Keeps apart the values that make somebody staff of the platform, who sees all tenants by design.
+    pub(super) fn part_staff(&mut self, column: &ColumnKey, values: &mut Vec<String>) {
+        let staff: Vec<String> = values.extract_if(.., |v| is_staff_word(v)).collect();
+        if !staff.is_empty() {
+            let known = self.found.staff.entry(column.clone()).or_default();
+            known.extend(staff);
+            known.dedup();
+        }
+    }
+}
+
+/// Words for those who run the platform rather than use it.
+fn is_staff_word(word: &str) -> bool {
+    let word = word.to_lowercase();
+    [
+        "platform",
+        "super",
+        "sysadmin",
+        "system_admin",
+        "staff",
+        "support",
+        "god",
+        "root",
+    ]
+    .iter()
+    .any(|w| word.starts_with(w) || word.contains(&format!("_{w}")))
 }
