@@ -58,6 +58,8 @@ impl Relation {
                 p.mode == PolicyMode::Permissive
                     && (p.command == command || p.command == PolicyCommand::All)
                     && p.roles.iter().any(|r| r == "PUBLIC" || is(r))
+                    // Without USING a policy lets no row through that is there.
+                    && (p.using.is_some() || command == PolicyCommand::Insert)
             }),
         }
     }

@@ -24,6 +24,7 @@ pub(super) async fn chains(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mu
         .iter()
         .filter(of_access)
         .filter(|t| t.effect.error.is_none() && t.effect.changes.iter().any(|c| c.is_new))
+        .filter(|t| !opens_alone(trial, record, t))
         .map(|t| (t.relation, t.probe.clone()))
         .take(MAX_STEPS)
         .collect();
@@ -88,4 +89,20 @@ pub(super) async fn chains(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mu
         }
     }
     Ok(())
+}
+
+/// Whether a write by itself showed rows of B: what it opens further is its own doing.
+fn opens_alone(trial: &Trial<'_>, record: &Record, tried: &Tried) -> bool {
+    let before = [&record.one, &record.victim, &record.intruder];
+    [0, 2].into_iter().any(|which| {
+        let seen = tried.effect.looked.get(which).into_iter().flatten();
+        tried.asked[which].iter().zip(seen).any(|(at, after)| {
+            let query = record.queries.get(*at);
+            let relation = query.and_then(|q| trial.catalog.relation(q.relation));
+            let before = before[which].get(*at);
+            relation
+                .zip(before)
+                .is_some_and(|(relation, before)| !trial.foreign_among(relation, &after.beyond(before)).is_empty())
+        })
+    })
 }

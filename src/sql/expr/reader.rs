@@ -116,6 +116,7 @@ impl<'r> Reader<'r> {
                     self.compare(&self.values(&inner), op, &[Operand::other("NULL")], positive);
                 }
             }
+            SyntaxKind::NAME_REF | SyntaxKind::FIELD_EXPR => self.truth(node),
             SyntaxKind::CALL_EXPR => self.call(node, positive),
             SyntaxKind::INSERT => self.insertion(node),
             SyntaxKind::SET_SINGLE_COLUMN => self.setting_column(node),
@@ -194,6 +195,32 @@ impl<'r> Reader<'r> {
         if let (Some(left), Some(right)) = (column, identity) {
             let (left, right) = (left.clone(), right.clone());
             self.compare(&[left], "match", &[right], positive);
+        }
+    }
+
+    /// A column that is a condition by itself: `WHERE active AND NOT deleted`. An alternative (`public OR ...`) is none: what it
+    /// opens, it opens to others as well.
+    fn truth(&mut self, node: &SyntaxNode) {
+        let mut wanted = true;
+        let mut at = node.clone();
+        let is_condition = loop {
+            let Some(parent) = at.parent() else { return };
+            match parent.kind() {
+                SyntaxKind::PAREN_EXPR => {}
+                SyntaxKind::PREFIX_EXPR if has_token(&parent, SyntaxKind::NOT_KW) => wanted = !wanted,
+                SyntaxKind::BIN_EXPR => break super::names::operator(&parent) == "AND",
+                kind => break kind == SyntaxKind::WHERE_CLAUSE,
+            }
+            at = parent;
+        };
+        let is_alternative = || {
+            node.ancestors()
+                .take_while(|n| n.kind() != SyntaxKind::WHERE_CLAUSE)
+                .any(|n| n.kind() == SyntaxKind::BIN_EXPR && super::names::operator(&n) == "OR")
+        };
+        if is_condition && !is_alternative() {
+            let literal = Operand::plain(OperandKind::Literal(wanted.to_string()));
+            self.compare(&self.values(node), "=", &[literal], true);
         }
     }
 

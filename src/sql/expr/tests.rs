@@ -142,3 +142,22 @@ fn statements_made_at_run_time_are_read() {
     let found = facts.comparisons.iter().find(|c| c.op == "=").expect("it is compared");
     assert_eq!(found.right.kind, setting("app.t", &[]));
 }
+
+#[test]
+fn a_column_may_be_a_condition_by_itself() {
+    let wanted = |text: &str| -> Vec<String> {
+        let facts = of_query(text);
+        let literal = |c: &Comparison| match (c.left.kind(), c.right.kind()) {
+            (OperandKind::Column(column), OperandKind::Literal(text)) => Some(format!("{} {text}", column.name)),
+            _ => None,
+        };
+        facts.comparisons.iter().filter_map(literal).collect()
+    };
+    assert_eq!(
+        wanted("SELECT 1 FROM member m WHERE m.active AND NOT m.removed"),
+        ["active true", "removed false"]
+    );
+    assert_eq!(wanted("SELECT 1 FROM member WHERE (active)"), ["active true"]);
+    assert_eq!(wanted("SELECT 1 FROM doc WHERE is_public OR owner = 1"), ["owner 1"]);
+    assert_eq!(wanted("SELECT 1 FROM doc WHERE shown = other"), [] as [&str; 0]);
+}
