@@ -1,5 +1,18 @@
 -- Relations of non-system schemas with columns, keys, checks, policies, grants, triggers and what views read.
 -- Members of extensions are left out: their rows belong to nobody's tenants.
+WITH RECURSIVE chain(domain, base, typmod, not_null, checks, depth) AS (
+  SELECT t.oid, t.typbasetype, t.typtypmod, t.typnotnull, ARRAY(
+      SELECT pg_catalog.pg_get_constraintdef(k.oid) FROM pg_catalog.pg_constraint k
+      WHERE k.contypid = t.oid AND k.contype = 'c' ORDER BY k.conname), 1
+  FROM pg_catalog.pg_type t WHERE t.typtype = 'd'
+  UNION ALL
+  SELECT chain.domain, t.typbasetype, greatest(chain.typmod, t.typtypmod), chain.not_null OR t.typnotnull, chain.checks || ARRAY(
+      SELECT pg_catalog.pg_get_constraintdef(k.oid) FROM pg_catalog.pg_constraint k
+      WHERE k.contypid = t.oid AND k.contype = 'c' ORDER BY k.conname), chain.depth + 1
+  FROM chain JOIN pg_catalog.pg_type t ON t.oid = chain.base WHERE t.typtype = 'd'),
+-- What each domain comes to, once for all columns.
+domains AS MATERIALIZED (
+  SELECT DISTINCT ON (domain) domain, base, typmod, not_null, checks FROM chain ORDER BY domain, depth DESC)
 SELECT pg_catalog.json_build_object(
   'oid', c.oid::bigint,
   'schema', n.nspname,
@@ -12,34 +25,24 @@ SELECT pg_catalog.json_build_object(
     SELECT pg_catalog.json_agg(pg_catalog.json_build_object(
       'name', a.attname,
       'type_name', pg_catalog.format_type(a.atttypid, a.atttypmod),
-      'base_type', pg_catalog.format_type(b.base, NULL),
+      'base_type', pg_catalog.format_type(bt.oid, NULL),
       'category', bt.typcategory,
       'labels', coalesce((SELECT pg_catalog.json_agg(e.enumlabel ORDER BY e.enumsortorder)
-                          FROM pg_catalog.pg_enum e WHERE e.enumtypid = b.base), '[]'::json),
-      'domain_checks', coalesce(b.checks, '[]'::json),
+                          FROM pg_catalog.pg_enum e WHERE e.enumtypid = bt.oid), '[]'::json),
+      'domain_checks', coalesce(pg_catalog.array_to_json(b.checks), '[]'::json),
       'element_type', CASE WHEN bt.typcategory = 'A' THEN pg_catalog.format_type(bt.typelem, NULL) END,
-      'not_null', a.attnotnull OR b.not_null,
+      'not_null', a.attnotnull OR coalesce(b.not_null, false),
       'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
       'generated', CASE WHEN a.attgenerated = '' THEN 'no' ELSE 'always' END,
       'identity', CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'default' ELSE 'no' END,
-      'max_length', CASE WHEN b.typmod > 4 AND bt.typname IN ('varchar', 'bpchar') THEN b.typmod - 4
-                         WHEN b.typmod > 0 AND bt.typname IN ('bit', 'varbit') THEN b.typmod END
+      'max_length', CASE WHEN bt.typname IN ('varchar', 'bpchar') AND greatest(a.atttypmod, b.typmod) > 4
+                         THEN greatest(a.atttypmod, b.typmod) - 4
+                         WHEN bt.typname IN ('bit', 'varbit') AND greatest(a.atttypmod, b.typmod) > 0
+                         THEN greatest(a.atttypmod, b.typmod) END
       ) ORDER BY a.attnum)
     FROM pg_catalog.pg_attribute a
-    CROSS JOIN LATERAL (
-      WITH RECURSIVE chain(typ, mod, nn, chk) AS (
-        SELECT a.atttypid, a.atttypmod, false, NULL::json
-        UNION ALL
-        SELECT t.typbasetype, CASE WHEN chain.mod > 0 THEN chain.mod ELSE t.typtypmod END, chain.nn OR t.typnotnull,
-               (SELECT pg_catalog.json_agg(pg_catalog.pg_get_constraintdef(k.oid) ORDER BY k.conname)
-                FROM pg_catalog.pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c')
-        FROM chain JOIN pg_catalog.pg_type t ON t.oid = chain.typ WHERE t.typtype = 'd')
-      SELECT (SELECT typ FROM chain JOIN pg_catalog.pg_type t ON t.oid = typ WHERE t.typtype <> 'd' LIMIT 1) AS base,
-             (SELECT max(mod) FROM chain) AS typmod,
-             (SELECT bool_or(nn) FROM chain) AS not_null,
-             (SELECT pg_catalog.json_agg(x.value) FROM chain, pg_catalog.json_array_elements_text(chain.chk) x) AS checks
-    ) b
-    JOIN pg_catalog.pg_type bt ON bt.oid = b.base
+    LEFT JOIN domains b ON b.domain = a.atttypid
+    JOIN pg_catalog.pg_type bt ON bt.oid = coalesce(b.base, a.atttypid)
     LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped), '[]'::json),
   'keys', coalesce((

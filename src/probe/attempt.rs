@@ -23,11 +23,19 @@ pub struct Effect {
     pub changes: Vec<Change>,
     /// `current_user`, `session_user` and the watched settings, after the statement.
     pub identity: Vec<Option<String>>,
-    /// What the second look saw (see [`Look`]).
+    /// What the second look saw (see [`Look`]), of the queries that may show something else.
     pub looked: Vec<Vec<Seen>>,
+    /// Which of each look's queries those are.
+    looked_at: Vec<Vec<usize>>,
 }
 
 impl Effect {
+    /// Of what a look was to ask, what it asked: places elsewhere that go with the look's queries, narrowed to those.
+    pub fn asked(&self, look: usize, places: &[usize]) -> Vec<usize> {
+        let at = self.looked_at.get(look).into_iter().flatten();
+        at.filter_map(|at| places.get(*at).copied()).collect()
+    }
+
     /// SQLSTATE, or `ok`.
     pub fn code(&self) -> &str {
         self.error.as_ref().map_or("ok", |e| &e.code)
@@ -206,18 +214,23 @@ impl<'a> Bench<'a> {
                 }
             }
             // A statement that changed nothing that decides access opened nothing.
-            let decided = effect.changes.iter().any(|c| self.classes.is_authority(c.relation));
+            let decided = self.decides(&effect.changes);
             for look in looks {
                 let is_due = if look.where_decided {
                     decided
                 } else {
                     !effect.changes.is_empty()
                 };
-                effect.looked.push(if is_due {
-                    observe::observe(self.conn, look.binding, look.queries).await?
+                let at = if is_due {
+                    self.readers(&effect.changes, look.queries)
                 } else {
                     Vec::new()
-                });
+                };
+                let queries: Vec<Query> = at.iter().map(|at| look.queries[*at].clone()).collect();
+                effect
+                    .looked
+                    .push(observe::observe(self.conn, look.binding, &queries).await?);
+                effect.looked_at.push(at);
             }
         }
         self.conn.defer(&[
@@ -226,6 +239,52 @@ impl<'a> Bench<'a> {
             "RELEASE SAVEPOINT tp_attempt",
         ]);
         Ok(effect)
+    }
+
+    /// Whether rows that decide access came or went, or changed in a column that anything which decides looks at.
+    fn decides(&self, changes: &[Change]) -> bool {
+        let reach = self.classes.reach();
+        changes
+            .iter()
+            .filter(|c| self.classes.is_authority(c.relation))
+            .any(|change| {
+                let Some(table) = self.catalog.relation(change.relation) else {
+                    return true;
+                };
+                let Some(key) = table.primary_key() else { return true };
+                let at = |name: &String| table.columns.iter().position(|c| c.name == *name);
+                let places: Vec<usize> = key.columns.iter().filter_map(at).collect();
+                let is_same = |other: &&Change| {
+                    other.relation == change.relation
+                        && other.is_new != change.is_new
+                        && places.iter().all(|at| other.row.get(*at) == change.row.get(*at))
+                };
+                // A row that is new, or gone, decides; one that was changed does by what was changed.
+                changes.iter().find(is_same).is_none_or(|other| {
+                    let columns = table.columns.iter().zip(change.row.iter().zip(&other.row));
+                    columns
+                        .filter(|(_, (one, other))| one != other)
+                        .any(|(column, _)| reach.decides_by(&column.name))
+                })
+            })
+    }
+
+    /// Queries that may show something else once these rows changed.
+    fn readers(&self, changes: &[Change], queries: &[Query]) -> Vec<usize> {
+        if queries.len() <= ASKED_ALL {
+            return (0..queries.len()).collect();
+        }
+        let mut changed: BTreeSet<u32> = BTreeSet::new();
+        let mut waiting: Vec<u32> = changes.iter().map(|c| c.relation).collect();
+        while let Some(oid) = waiting.pop() {
+            if changed.insert(oid) {
+                waiting.extend(self.catalog.children(oid).map(|c| c.oid));
+            }
+        }
+        let changed: Vec<u32> = changed.into_iter().collect();
+        let readers = self.classes.reach().readers_of(&changed);
+        let places = 0..queries.len();
+        places.filter(|at| readers.contains(&queries[*at].relation)).collect()
     }
 
     /// Tables whose counters moved since the last look.
@@ -263,6 +322,9 @@ impl<'a> Bench<'a> {
         roots
     }
 }
+
+/// Most relations that are all asked again, whatever reads what.
+pub const ASKED_ALL: usize = 16;
 
 /// Most tables that are watched because something once wrote to them unexpectedly.
 const MAX_STRAYED: usize = 32;

@@ -311,7 +311,8 @@ impl<'a> Judge<'a> {
                     || relation.kind == RelationKind::Sequence
                     || self.trial.classes.is_shared(relation.oid)
                 {
-                    return if control {
+                    let shown = self.trial.classes.is_shared(relation.oid) && !one.rows().is_empty();
+                    return if control || shown {
                         cell(CellVerdict::Held, None)
                     } else {
                         cell(

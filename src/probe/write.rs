@@ -81,7 +81,7 @@ pub fn probes(trial: &Trial<'_>, relation: &Relation) -> Vec<WriteProbe> {
     // Where an API makes the statements, one table stands for all: it is a way for others who hold the role only.
     if privileges.truncate
         && relation.kind.holds_rows()
-        && (trial.session.can_truncate() || truncatable(trial).next().is_some_and(|r| r.oid == relation.oid))
+        && (trial.may_truncate(relation) || truncatable(trial).next().is_some_and(|r| r.oid == relation.oid))
     {
         for cascade in ["", " CASCADE"] {
             let act = Act {
@@ -99,11 +99,12 @@ pub fn probes(trial: &Trial<'_>, relation: &Relation) -> Vec<WriteProbe> {
     probes
 }
 
-/// Tables that the session may empty.
+/// Tables that the session's role may empty, as most beside them.
 pub fn truncatable<'t>(trial: &'t Trial<'_>) -> impl Iterator<Item = &'t Relation> {
     trial.catalog.relations.iter().filter(|r| {
         let privileges = trial.privileges.relations.get(&r.oid);
-        r.kind.holds_rows() && privileges.is_some_and(|p| p.truncate) && trial.b.base(r.oid).is_some()
+        let is_given = r.kind.holds_rows() && privileges.is_some_and(|p| p.truncate);
+        is_given && !trial.may_truncate(r) && trial.b.base(r.oid).is_some()
     })
 }
 

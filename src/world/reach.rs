@@ -1,7 +1,7 @@
 //! What reads what: relations through policies, views and rules, functions through their bodies. Told by the names that
 //! occur in a text, so rather too much than too little; text that makes SQL at run time may read anything.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::model::{Catalog, Function, Relation, RelationKind};
 
@@ -24,6 +24,8 @@ pub struct Reach {
     needs: BTreeMap<Node, BTreeSet<Node>>,
     /// What may read anything.
     unbounded: BTreeSet<Node>,
+    /// Words of what decides which rows show: policies, views, and the functions that these call.
+    deciding: HashSet<String>,
 }
 
 impl Reach {
@@ -44,6 +46,7 @@ impl Reach {
         for function in &catalog.functions {
             reach.add_function(function);
         }
+        reach.deciding = deciding(catalog);
         for (node, read) in &reach.reads {
             for inner in read {
                 reach.read_by.entry(*inner).or_default().push(*node);
@@ -108,6 +111,11 @@ impl Reach {
         relations(found)
     }
 
+    /// Whether anything that decides which rows show may look at a column of this name.
+    pub fn decides_by(&self, column: &str) -> bool {
+        self.deciding.contains(&column.to_lowercase()) || self.deciding.contains("*")
+    }
+
     /// Tables whose rows a script that names these words cannot be without; none where that may be any.
     pub fn needed_by(&self, script: &str) -> Option<BTreeSet<u32>> {
         let mut found = BTreeSet::new();
@@ -125,6 +133,33 @@ impl Reach {
         }
         Some(relations(found))
     }
+}
+
+/// Words of policies, rules and views, and of the functions that they call; `*` where one of these makes SQL at run time or
+/// reads whole rows.
+fn deciding(catalog: &Catalog) -> HashSet<String> {
+    let mut found = HashSet::new();
+    let mut waiting: Vec<&str> = Vec::new();
+    for relation in &catalog.relations {
+        let policies = relation.policies.iter().flat_map(|p| [&p.using, &p.check]).flatten();
+        let texts = policies.chain(relation.definition.as_ref()).chain(&relation.rules);
+        waiting.extend(texts.map(String::as_str));
+    }
+    while let Some(text) = waiting.pop() {
+        for word in words(text) {
+            if !found.insert(word.to_lowercase()) {
+                continue;
+            }
+            for function in catalog.find_functions(None, word) {
+                let is_sql = matches!(function.language.as_str(), "sql" | "plpgsql");
+                if !is_sql || function.body.to_lowercase().contains("execute") || function.body.contains("to_json") {
+                    found.insert("*".to_owned());
+                }
+                waiting.push(&function.body);
+            }
+        }
+    }
+    found
 }
 
 fn relations(nodes: BTreeSet<Node>) -> BTreeSet<u32> {

@@ -39,7 +39,7 @@ impl<'a> Judge<'a> {
         planted.retain(|new| !foreign.iter().chain(&common).any(|old| trial.is_same_row(old, new)));
         let who = format!("session `{}`", trial.session.name);
 
-        if probe.command == Command::Truncate && !trial.session.can_truncate() {
+        if probe.command == Command::Truncate && !trial.may_truncate(relation) {
             hits.extend(
                 (state == ContextState::Bound && !foreign.is_empty()).then(|| self.truncatable(relation, probe)),
             );

@@ -189,9 +189,12 @@ async fn look(
     if effect.error.is_some() {
         return Ok((false, None));
     }
-    for ((looker, before), after) in lookers.iter().zip(&effect.looked) {
-        for ((at, query), after) in asked.iter().zip(&queries).zip(after) {
-            let (Some(before), Some(relation)) = (before.get(*at), trial.catalog.relation(query.relation)) else {
+    for (which, ((looker, before), after)) in lookers.iter().zip(&effect.looked).enumerate() {
+        for (at, after) in effect.asked(which, &asked).into_iter().zip(after) {
+            let (Some(before), Some(query)) = (before.get(at), record.queries.get(at)) else {
+                continue;
+            };
+            let Some(relation) = trial.catalog.relation(query.relation) else {
                 continue;
             };
             let mut gained = trial.foreign_among(relation, &after.beyond(before));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{CallTried, Record, Tried};
 use crate::model::{ContextState, Function, FunctionKind, Relation, RelationKind, Volatility};
 use crate::pg::conn::{ConnError, DbError};
-use crate::probe::attempt::{Act, Bench, Effect, Look};
+use crate::probe::attempt::{ASKED_ALL, Act, Bench, Effect, Look};
 use crate::probe::binding::identity_settings;
 use crate::probe::call;
 use crate::probe::observe::{self, Query, Seen};
@@ -51,9 +51,6 @@ pub(super) fn may_show_more(trial: &Trial<'_>, record: &Record, changed: &[u32])
     all.filter(|at| readers.contains(&record.queries[*at].relation))
         .collect()
 }
-
-/// Most relations that are all asked again, whatever reads what.
-const ASKED_ALL: usize = 64;
 
 pub(super) fn pick<T: Clone>(from: &[T], which: &[usize]) -> Vec<T> {
     which.iter().filter_map(|at| from.get(*at).cloned()).collect()
@@ -104,7 +101,7 @@ pub(super) async fn bound_writes(
                     .collect();
                 let mut effect = bench.attempt(&bound, &probe.act, &[], &looks).await?;
                 let hangs = is_hanging(&effect);
-                let mut asked = asked.clone();
+                let mut asked = [0, 1, 2].map(|which| effect.asked(which, &asked[which]));
                 let before = [&record.one, &record.victim, &record.intruder];
                 for ((looked, asked), before) in effect.looked.iter_mut().zip(&mut asked).zip(before) {
                     keep_news(looked, asked, before);
@@ -260,7 +257,7 @@ pub(super) async fn calls(
                 let act = Act::of(call.sql.clone());
                 let mut one = bench.attempt(&bound, &act, &watch, &looks).await?;
                 let hangs = is_hanging(&one);
-                let mut asked = asked.clone();
+                let mut asked = one.asked(0, &asked);
                 if let Some(looked) = one.looked.first_mut() {
                     keep_news(looked, &mut asked, &record.one);
                 }

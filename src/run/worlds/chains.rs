@@ -73,6 +73,7 @@ pub(super) async fn chains(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &mu
             };
             let mut effect = bench.attempt(&bound, &probe.act, &[], &looks).await?;
             let before = [&record.one, &record.victim, &record.intruder];
+            asked = [0, 1, 2].map(|which| effect.asked(which, &asked[which]));
             for ((looked, asked), before) in effect.looked.iter_mut().zip(&mut asked).zip(before) {
                 keep_news(looked, asked, before);
             }

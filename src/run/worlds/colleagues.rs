@@ -68,7 +68,7 @@ pub(super) async fn moves(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &Rec
             };
             let looker = Binding::new(trial.session, &there, ContextState::Bound);
             let changed: Vec<u32> = written_with(trial, table).into_iter().collect();
-            let mut asked = may_show_more(trial, record, &changed);
+            let asked = may_show_more(trial, record, &changed);
             let queries = pick(&record.queries, &asked);
             let before = observe::observe(bench.conn, &looker, &queries).await?;
             let (column, value) = (quote::ident(tenant), quote::literal(&trial.b.keys.tenant));
@@ -81,6 +81,7 @@ pub(super) async fn moves(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &Rec
                     where_decided: true,
                 };
                 let mut effect = bench.attempt(&binding, &act, &[], &[look]).await?;
+                let mut shown = effect.asked(0, &asked);
                 let Some(mut after) = effect.looked.pop().filter(|_| effect.error.is_none()) else {
                     continue;
                 };
@@ -89,14 +90,14 @@ pub(super) async fn moves(bench: &mut Bench<'_>, trial: &Trial<'_>, record: &Rec
                     all[*at] = Some(seen.clone());
                 }
                 let known: Vec<Seen> = all.into_iter().map(|s| s.unwrap_or(Seen::Rows(Vec::new()))).collect();
-                keep_news(&mut after, &mut asked, &known);
+                keep_news(&mut after, &mut shown, &known);
                 moved.push(Moved {
                     relation: table.oid,
                     act,
                     binding: binding.clone(),
                     looker: looker.clone(),
-                    queries: pick(&record.queries, &asked),
-                    before: pick(&known, &asked),
+                    queries: pick(&record.queries, &shown),
+                    before: pick(&known, &shown),
                     after,
                 });
                 break;

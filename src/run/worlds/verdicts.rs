@@ -182,7 +182,7 @@ fn judge_writes(judge: &Judge<'_>, record: &Record, cells: &mut CellMap, shown: 
             controlled.insert((*oid, *command));
         }
         let serious = hits.iter().any(|h| h.severity >= crate::model::Severity::Medium);
-        let cell = if *command == Command::Truncate && !trial.session.can_truncate() {
+        let cell = if *command == Command::Truncate && !trial.may_truncate(relation) {
             (CellVerdict::Denied, Some(NO_TRUNCATE.to_owned()))
         } else if serious {
             (CellVerdict::Violated, None)
@@ -378,7 +378,7 @@ fn deny(trial: &Trial<'_>, cells: &mut CellMap) {
                 cells
                     .entry((relation.name.to_string(), state, command))
                     .or_insert((CellVerdict::Denied, Some("no privilege".to_owned())));
-            } else if command == Command::Truncate && !trial.session.can_truncate() {
+            } else if command == Command::Truncate && !trial.may_truncate(relation) {
                 cells
                     .entry((relation.name.to_string(), state, command))
                     .or_insert((CellVerdict::Denied, Some(NO_TRUNCATE.to_owned())));

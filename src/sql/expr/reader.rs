@@ -116,7 +116,7 @@ impl<'r> Reader<'r> {
                     self.compare(&self.values(&inner), op, &[Operand::other("NULL")], positive);
                 }
             }
-            SyntaxKind::NAME_REF | SyntaxKind::FIELD_EXPR => self.truth(node),
+            SyntaxKind::NAME_REF | SyntaxKind::FIELD_EXPR => self.truth(node, positive),
             SyntaxKind::CALL_EXPR => self.call(node, positive),
             SyntaxKind::INSERT => self.insertion(node),
             SyntaxKind::SET_SINGLE_COLUMN => self.setting_column(node),
@@ -200,14 +200,13 @@ impl<'r> Reader<'r> {
 
     /// A column that is a condition by itself: `WHERE active AND NOT deleted`. An alternative (`public OR ...`) is none: what it
     /// opens, it opens to others as well.
-    fn truth(&mut self, node: &SyntaxNode) {
-        let mut wanted = true;
+    fn truth(&mut self, node: &SyntaxNode, positive: bool) {
         let mut at = node.clone();
         let is_condition = loop {
             let Some(parent) = at.parent() else { return };
             match parent.kind() {
                 SyntaxKind::PAREN_EXPR => {}
-                SyntaxKind::PREFIX_EXPR if has_token(&parent, SyntaxKind::NOT_KW) => wanted = !wanted,
+                SyntaxKind::PREFIX_EXPR if has_token(&parent, SyntaxKind::NOT_KW) => {}
                 SyntaxKind::BIN_EXPR => break super::names::operator(&parent) == "AND",
                 kind => break kind == SyntaxKind::WHERE_CLAUSE,
             }
@@ -219,7 +218,7 @@ impl<'r> Reader<'r> {
                 .any(|n| n.kind() == SyntaxKind::BIN_EXPR && super::names::operator(&n) == "OR")
         };
         if is_condition && !is_alternative() {
-            let literal = Operand::plain(OperandKind::Literal(wanted.to_string()));
+            let literal = Operand::plain(OperandKind::Literal(positive.to_string()));
             self.compare(&self.values(node), "=", &[literal], true);
         }
     }

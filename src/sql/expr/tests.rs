@@ -158,6 +158,10 @@ fn a_column_may_be_a_condition_by_itself() {
         ["active true", "removed false"]
     );
     assert_eq!(wanted("SELECT 1 FROM member WHERE (active)"), ["active true"]);
+    assert_eq!(
+        wanted("SELECT NOT EXISTS (SELECT 1 FROM setting s WHERE s.locked) OR x = y"),
+        ["locked false"]
+    );
     assert_eq!(wanted("SELECT 1 FROM doc WHERE is_public OR owner = 1"), ["owner 1"]);
     assert_eq!(wanted("SELECT 1 FROM doc WHERE shown = other"), [] as [&str; 0]);
 }

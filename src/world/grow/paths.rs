@@ -6,7 +6,7 @@ use crate::pg::conn::ConnError;
 use crate::world::classes::{Classes, PathShape};
 
 /// Most rows of a table that differ by their path.
-const MAX_PATHS: usize = 24;
+const MAX_PATHS: usize = 16;
 
 impl PathShape {
     /// Paths of a universe: each part that may say whose it is, alone and beside the others.
