@@ -271,7 +271,7 @@ fn fitting(trial: &Trial<'_>, universe: &Universe, argument: &Argument, body: &s
             }
             let class = trial.classes.class(table.oid, &column.name).map(|(c, _)| c);
             let is_key = table.keys.iter().any(|k| k.columns.contains(&column.name));
-            let alike = column.name.contains(&name)
+            let alike = name.len() > 2 && column.name.contains(&name)
                 || column.name.len() > 2 && name.contains(&column.name)
                 || name.contains(&table.name.name);
             let says = |text: &str| {

@@ -351,7 +351,9 @@ impl<'g, 'c> Growth<'g, 'c> {
                 let _ = self.insert(table, &Wish::with(Variant::Leaf, fixed), 0).await?;
             }
             if let Some(rival) = self.grower.rival {
-                for (column, fixed) in states::closed_relationships(self.grower.classes, table, rival) {
+                for (column, fixed) in
+                    states::closed_relationships(self.grower.catalog, self.grower.classes, table, rival)
+                {
                     let _ = self
                         .insert(table, &Wish::with(Variant::Closed { column }, fixed), 0)
                         .await?;

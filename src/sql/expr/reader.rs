@@ -38,6 +38,8 @@ pub(super) struct Reader<'r> {
     pub(super) env: Env,
     pub(super) facts: Facts,
     depth: Cell<u32>,
+    /// Whether the columns of a call in FROM are being found.
+    in_columns: Cell<bool>,
 }
 
 impl<'r> Reader<'r> {
@@ -48,6 +50,7 @@ impl<'r> Reader<'r> {
             env,
             facts: Facts::default(),
             depth: Cell::new(0),
+            in_columns: Cell::new(false),
         }
     }
 
@@ -165,10 +168,16 @@ impl<'r> Reader<'r> {
 
     /// Columns of the rows that a call returns, by name.
     pub(super) fn call_columns(&self, node: &SyntaxNode) -> Vec<(String, Vec<Operand>)> {
-        call_name(node)
+        // Its arguments may be columns of what stands beside it in FROM, itself among that: each is opened once.
+        if self.in_columns.replace(true) {
+            return Vec::new();
+        }
+        let columns = call_name(node)
             .and_then(|call| self.call_result(node, &call))
             .map(|instance| instance.columns.clone())
-            .unwrap_or_default()
+            .unwrap_or_default();
+        self.in_columns.set(false);
+        columns
     }
 
     /// A function that matches a column with an identity is a comparison: `starts_with(key, current_setting('x'))`.
@@ -217,9 +226,13 @@ impl<'r> Reader<'r> {
                 .take_while(|n| n.kind() != SyntaxKind::WHERE_CLAUSE)
                 .any(|n| n.kind() == SyntaxKind::BIN_EXPR && super::names::operator(&n) == "OR")
         };
-        if is_condition && !is_alternative() {
+        // What a body asks the other way round may be a guard that raises.
+        let is_guard = !positive && self.env.function.is_some();
+        if is_condition && !is_guard && !is_alternative() {
             let literal = Operand::plain(OperandKind::Literal(positive.to_string()));
-            self.compare(&self.values(node), "=", &[literal], true);
+            let mut columns = self.values(node);
+            columns.retain(|c| !matches!(&c.kind, OperandKind::Column(column) if says_public(&column.name)));
+            self.compare(&columns, "=", &[literal], true);
         }
     }
 
@@ -424,6 +437,15 @@ impl<'r> Reader<'r> {
             _ => None,
         }
     }
+}
+
+/// Whether a column says, by name, that a row is for everybody: what is asked of it opens the row to others.
+fn says_public(column: &str) -> bool {
+    [
+        "public", "publish", "shared", "visible", "global", "template", "featured", "listed",
+    ]
+    .iter()
+    .any(|word| column.contains(word))
 }
 
 fn column_of(relation: &str, name: &str) -> Operand {

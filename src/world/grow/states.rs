@@ -1,7 +1,7 @@
 //! States that rows are grown in: what policies, views, checks and functions tell apart, and relationships that have ended.
 
 use super::{Growth, Universe, Values, Variant, Wish};
-use crate::model::{Column, Relation};
+use crate::model::{Catalog, Column, Relation};
 use crate::world::classes::{Class, Classes};
 use crate::world::keys::Keys;
 use crate::world::values::condition::parse;
@@ -149,17 +149,28 @@ impl<'g> Growth<'g, '_> {
 
 /// Rows that name the other tenant, or its user, in a relationship that has ended or has not begun: revoked memberships,
 /// expired shares, open requests. The column that says so, and the values.
-pub(super) fn closed_relationships(classes: &Classes, table: &Relation, rival: &Keys) -> Vec<(String, Values)> {
+pub(super) fn closed_relationships(
+    catalog: &Catalog,
+    classes: &Classes,
+    table: &Relation,
+    rival: &Keys,
+) -> Vec<(String, Values)> {
     let of_class = |class: Class| classes.columns_of(table, class);
     let tenants = of_class(Class::Tenant);
     let mut named: Vec<Values> = Vec::new();
+    // Where the user has to be a member first, the row would make one of it, and that one is in force.
+    let users = of_class(Class::User);
+    let wants_member = table.foreign_keys.iter().any(|k| {
+        k.columns.iter().any(|c| users.contains(c))
+            && catalog
+                .relation(k.references)
+                .is_some_and(|parent| parent.oid != table.oid && classes.is_membership(parent))
+    });
+    if wants_member {
+        return Vec::new();
+    }
     if classes.is_membership(table) {
-        named.push(
-            of_class(Class::User)
-                .into_iter()
-                .map(|c| (c, Some(rival.user.clone())))
-                .collect(),
-        );
+        named.push(users.into_iter().map(|c| (c, Some(rival.user.clone()))).collect());
     }
     if tenants.len() > 1 {
         named.extend(
