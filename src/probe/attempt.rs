@@ -324,7 +324,7 @@ impl<'a> Bench<'a> {
 }
 
 /// Most relations that are all asked again, whatever reads what.
-pub const ASKED_ALL: usize = 16;
+const ASKED_ALL: usize = 16;
 
 /// Most tables that are watched because something once wrote to them unexpectedly.
 const MAX_STRAYED: usize = 32;

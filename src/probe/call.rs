@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::trial::Trial;
-use crate::model::{Argument, Column, Function, FunctionKind, Generated, Identity};
+use crate::model::{Argument, Column, Function, FunctionKind, Generated, Identity, Relation};
 use crate::sql::quote;
-use crate::world::{Class, Universe, values};
+use crate::world::{Class, GrownRow, Universe, values};
 
 /// Most calls a function gets.
 const MAX_CALLS: usize = 28;
@@ -132,6 +132,40 @@ pub fn calls(trial: &Trial<'_>, function: &Function) -> Vec<Call> {
         }
     }
     calls
+}
+
+/// A call that hands over the key of a row of a table, where a function takes one; everything else is A's.
+pub fn with_key(trial: &Trial<'_>, function: &Function, table: &Relation, row: &GrownRow) -> Option<String> {
+    let [column] = table.primary_key()?.columns.as_slice() else {
+        return None;
+    };
+    let (key, shape) = (row.values.get(column)?.as_ref()?, table.column(column)?);
+    let takes = |a: &Argument| {
+        let name = a
+            .name
+            .as_deref()
+            .unwrap_or("")
+            .trim_start_matches("p_")
+            .trim_start_matches('_');
+        a.type_name == shape.type_name
+            && (function.arguments.len() == 1 || refers_to(&name.to_lowercase(), &table.name.name))
+    };
+    if !function.arguments.iter().any(takes) {
+        return None;
+    }
+    let list: Option<Vec<String>> = function
+        .arguments
+        .iter()
+        .map(|a| match takes(a) {
+            true => Some(format!("{}::{}", quote::literal(key), a.type_name)),
+            false => arguments(trial, a, &function.body).into_iter().next().map(|(_, v)| v),
+        })
+        .collect();
+    let list = list?;
+    Some(statement(
+        function,
+        &list.iter().map(String::as_str).collect::<Vec<_>>(),
+    ))
 }
 
 /// Text for statements that a function puts together: an expression that reads a relation which the body names.

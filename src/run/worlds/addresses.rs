@@ -2,7 +2,7 @@
 //! address into a row of its own, nothing has to open by it.
 
 use super::Record;
-use super::attempts::{callable, may_show_more, pick};
+use super::attempts::{callable, pick};
 use crate::model::{Command, ContextState, Function, Relation, Severity, Volatility};
 use crate::pg::conn::ConnError;
 use crate::probe::attempt::{Act, Bench, Look};
@@ -14,8 +14,8 @@ use crate::probe::observe::{Query, Seen};
 use crate::probe::oracle;
 use crate::probe::trial::Trial;
 use crate::sql::quote;
-use crate::world::Class;
 use crate::world::grow::{insert_statement, key_condition};
+use crate::world::{Class, GrownRow};
 
 /// Most addresses of B that are claimed.
 const MAX_ADDRESSES: usize = 3;
@@ -68,9 +68,16 @@ fn is_address(column: &str) -> bool {
     ["email", "e_mail", "phone"].iter().any(|word| column.contains(word)) && !column.ends_with("_id")
 }
 
-/// Addresses in rows of B's tenant, with the table that they wait in.
-fn offers<'t>(trial: &Trial<'t>) -> Vec<(String, &'t Relation)> {
-    let mut found: Vec<(String, &Relation)> = Vec::new();
+/// A row of B that an address waits in.
+#[derive(Debug, Clone, Copy)]
+struct Offer<'t> {
+    table: &'t Relation,
+    row: &'t GrownRow,
+}
+
+/// Addresses in rows of B's tenant.
+fn offers<'t>(trial: &Trial<'t>) -> Vec<(String, Offer<'t>)> {
+    let mut found: Vec<(String, Offer<'t>)> = Vec::new();
     for table in trial.catalog.tables() {
         if trial.classes.columns_of(table, Class::Tenant).is_empty() || trial.classes.is_root(table.oid) {
             continue;
@@ -81,21 +88,21 @@ fn offers<'t>(trial: &Trial<'t>) -> Vec<(String, &'t Relation)> {
                     && *address != trial.b.keys.email
                     && !found.iter().any(|(known, _)| known == address)
                 {
-                    found.push((address.clone(), table));
+                    found.push((address.clone(), Offer { table, row }));
                 }
             }
         }
     }
     // An invitation offers something; an address in other rows only says where somebody is.
-    found.sort_by_key(|(_, table)| !table.name.name.contains("invit"));
+    found.sort_by_key(|(_, offer)| !offer.table.name.name.contains("invit"));
     found.truncate(MAX_ADDRESSES);
     found
 }
 
-type Claims<'t> = Vec<(String, &'t Relation)>;
+type Claims<'t> = Vec<(String, Offer<'t>)>;
 
 /// Statements that put an address into a row of the session's user, by column.
-fn claimable<'t>(trial: &Trial<'_>, table: &Relation, offers: &[(String, &'t Relation)]) -> Vec<(String, Claims<'t>)> {
+fn claimable<'t>(trial: &Trial<'_>, table: &Relation, offers: &[(String, Offer<'t>)]) -> Vec<(String, Claims<'t>)> {
     let Some(privileges) = trial.privileges.relations.get(&table.oid) else {
         return Vec::new();
     };
@@ -110,7 +117,7 @@ fn claimable<'t>(trial: &Trial<'_>, table: &Relation, offers: &[(String, &'t Rel
     let mut found = Vec::new();
     for column in columns {
         let mut claims = Vec::new();
-        for (address, holder) in offers.iter().filter(|(_, h)| h.oid != table.oid) {
+        for (address, holder) in offers.iter().filter(|(_, offer)| offer.table.oid != table.oid) {
             if let Some(place) = place.as_ref().filter(|_| privileges.update.contains(&column.name)) {
                 let claim = format!(
                     "UPDATE {} SET {} = {} WHERE {place}",
@@ -137,11 +144,12 @@ async fn opens(
     trial: &Trial<'_>,
     record: &Record,
     claim: &str,
-    holder: &Relation,
+    offer: Offer<'_>,
 ) -> Result<Option<(Act, Binding, Query)>, ConnError> {
+    let holder = offer.table;
     let bound = trial.as_a(ContextState::Bound);
     let alone = Act::of(claim);
-    let (accepted, shown) = look(bench, trial, record, &bound, &alone, holder).await?;
+    let (accepted, shown) = look(bench, trial, record, &bound, &alone).await?;
     if let Some((looker, query)) = shown {
         return Ok(Some((alone, looker, query)));
     }
@@ -149,10 +157,12 @@ async fn opens(
         return Ok(None);
     }
     for function in takers(trial, holder) {
+        let exact = call::with_key(trial, function, holder, offer.row);
         let calls = call::calls(trial, function);
-        for call in calls.iter().filter(|c| c.taste == Taste::Foreign).take(2) {
-            let act = Act::of(format!("{claim};\n{}", call.sql));
-            if let (_, Some((looker, query))) = look(bench, trial, record, &bound, &act, holder).await? {
+        let others = calls.into_iter().filter(|c| c.taste == Taste::Foreign).map(|c| c.sql);
+        for call in exact.into_iter().chain(others).take(2) {
+            let act = Act::of(format!("{claim};\n{call}"));
+            if let (_, Some((looker, query))) = look(bench, trial, record, &bound, &act).await? {
                 return Ok(Some((act, looker, query)));
             }
         }
@@ -167,10 +177,9 @@ async fn look(
     record: &Record,
     bound: &Binding,
     act: &Act,
-    holder: &Relation,
 ) -> Result<(bool, Option<(Binding, Query)>), ConnError> {
     let intruder = trial.as_intruder();
-    let asked = may_show_more(trial, record, &[holder.oid]);
+    let asked: Vec<usize> = (0..record.queries.len()).collect();
     let queries = pick(&record.queries, &asked);
     let lookers = [
         Some((bound.clone(), &record.one)),

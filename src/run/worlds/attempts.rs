@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{CallTried, Record, Tried};
 use crate::model::{ContextState, Function, FunctionKind, Relation, RelationKind, Volatility};
 use crate::pg::conn::{ConnError, DbError};
-use crate::probe::attempt::{ASKED_ALL, Act, Bench, Effect, Look};
+use crate::probe::attempt::{Act, Bench, Effect, Look};
 use crate::probe::binding::identity_settings;
 use crate::probe::call;
 use crate::probe::observe::{self, Query, Seen};
@@ -29,27 +29,15 @@ pub(super) fn writable<'a>(trial: &Trial<'a>) -> Vec<&'a Relation> {
         .collect()
 }
 
-/// Which queries to ask again after an accepted write to a relation whose rows decide what others show: all, or in a large
-/// schema those that may read it.
+/// Which queries to ask again after an accepted write to a relation whose rows decide what others show: of all of them those
+/// that what was changed can show in.
 fn asked_after(trial: &Trial<'_>, record: &Record, relation: &Relation) -> Vec<usize> {
     let holder = trial.holder_oid(relation);
     let source = write::source(trial, relation).map(|s| s.oid);
     if !trial.decides_access(holder) && !source.is_some_and(|oid| trial.decides_access(oid)) {
         return Vec::new();
     }
-    let changed: Vec<u32> = written_with(trial, relation).into_iter().chain(source).collect();
-    may_show_more(trial, record, &changed)
-}
-
-/// Queries that may show something else once rows of these relations changed: in a small schema all.
-pub(super) fn may_show_more(trial: &Trial<'_>, record: &Record, changed: &[u32]) -> Vec<usize> {
-    let all = 0..record.queries.len();
-    if all.len() <= ASKED_ALL {
-        return all.collect();
-    }
-    let readers = trial.classes.reach().readers_of(changed);
-    all.filter(|at| readers.contains(&record.queries[*at].relation))
-        .collect()
+    (0..record.queries.len()).collect()
 }
 
 pub(super) fn pick<T: Clone>(from: &[T], which: &[usize]) -> Vec<T> {
