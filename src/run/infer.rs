@@ -67,8 +67,10 @@ pub fn sessions(catalog: &Catalog, roles_before: &BTreeSet<String>) -> (Vec<Sess
     }
     let (plain, documents) = channels(&asked.places);
     let mut sessions = Vec::new();
+    // Where all that run requests are visitors by name, they are users as well.
+    let has_users = roles.iter().any(|role| !is_anonymous(role));
     for role in &roles {
-        if is_anonymous(role) {
+        if has_users && is_anonymous(role) {
             let mut settings = BTreeMap::new();
             if asked.places.iter().any(|p| p.name == CLAIMS) {
                 settings.insert(CLAIMS.to_owned(), serde_json::json!({ "role": role }).to_string());

@@ -88,6 +88,22 @@ fn notes(report: &Value) -> String {
     format!("{NOTES} GRANT SELECT ON no_such_table TO app;"),
     "was passed over: relation \\\"no_such_table\\\" does not exist"
 )]
+#[case::a_newer_dump(
+    format!("SET no_such_timeout = 0; {NOTES}"),
+    "was passed over: this server has no such setting"
+)]
+#[case::placeholders(
+    NOTES.replace("app;", ":DATABASE_VISITOR;"),
+    "placeholders such as `:DATABASE_OWNER` are read as names"
+)]
+#[case::a_type_of_an_extension(
+    format!("{NOTES} ALTER TABLE note ADD title citext;"),
+    "extension `citext` is used and not made by the schema"
+)]
+#[case::a_body(
+    format!("{NOTES} CREATE FUNCTION broken() RETURNS int LANGUAGE sql AS 'SELECT no_such_column FROM note'; REVOKE ALL ON FUNCTION broken() FROM PUBLIC;"),
+    "the body was not checked"
+)]
 #[case::search_path(
     format!(
         "CREATE ROLE app; CREATE SCHEMA api; SET search_path = api; {NOTES} GRANT USAGE ON SCHEMA api TO app;

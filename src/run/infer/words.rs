@@ -112,6 +112,7 @@ const USER: &[&str] = &[
     "updated",
     "invited",
     "worker",
+    "session",
 ];
 
 /// What a name says.
