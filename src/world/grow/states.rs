@@ -162,9 +162,10 @@ pub(super) fn closed_relationships(
     let users = of_class(Class::User);
     let wants_member = table.foreign_keys.iter().any(|k| {
         k.columns.iter().any(|c| users.contains(c))
-            && catalog
-                .relation(k.references)
-                .is_some_and(|parent| parent.oid != table.oid && classes.is_membership(parent))
+            && catalog.relation(k.references).is_some_and(|parent| {
+                let names_tenant = !classes.columns_of(parent, Class::Tenant).is_empty();
+                parent.oid != table.oid && names_tenant && classes.is_membership(parent)
+            })
     });
     if wants_member {
         return Vec::new();
