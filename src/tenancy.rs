@@ -1,0 +1,17 @@
+//! A multi-tenant system that a service can use as it is: settings, context, store, configurations, documents, cache.
+mod configuration;
+mod context;
+mod id;
+mod store;
+mod usage;
+
+pub use configuration::{
+    Change, ConfigurationError, Configurations, Effective, Expected, FailedTenant, Fault, HistoryEntry, KeySchema,
+    Migrator, Origin, Report, Schema, Step, ValueType,
+};
+pub use context::{
+    Access, FutureExt, InTenant, NoTenant, TenantContext, spawn, spawn_blocking, with_tenant, with_tenant_sync,
+};
+pub use id::{DocumentId, InvalidId, TenantId, UserId};
+pub use store::{NewTenant, Pooler, Service, Store, StoreError, StoreOptions, Tenant, TenantTransaction, Transient};
+pub use usage::{Metric, Usage};
