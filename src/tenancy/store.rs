@@ -24,7 +24,7 @@ use tracing::Instrument as _;
 use super::context::{Access, TenantContext};
 use super::id::TenantId;
 use super::usage::Usage;
-use bind::Identity;
+use bind::{Identity, Isolation};
 pub use error::StoreError;
 pub(super) use error::code;
 use error::{Kind, kind};
@@ -36,8 +36,9 @@ pub enum Pooler {
     /// Nothing, or a pooler in session mode: statements are prepared once a connection.
     #[default]
     None,
-    /// A pooler in transaction mode (PgBouncer, Supavisor on port 6543): a connection's server changes between
-    /// transactions, so nothing is kept on it. Costs a round trip a statement.
+    /// A pooler in transaction mode that does not keep track of prepared statements (PgBouncer before 1.21, Supavisor on
+    /// port 6543): a connection's server changes between transactions, so statements are prepared anew in each. Costs a
+    /// round trip a statement.
     Transaction,
 }
 
@@ -69,6 +70,11 @@ impl StoreOptions {
     ///
     /// When it does not parse.
     pub fn from_url(url: &str) -> Result<Self, StoreError> {
+        if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+            return Err(StoreError::Url(sqlx::Error::Configuration(
+                "it names no PostgreSQL".into(),
+            )));
+        }
         PgConnectOptions::from_str(url).map(Self::new).map_err(StoreError::Url)
     }
 
@@ -198,7 +204,18 @@ impl Store {
     ///
     /// [`StoreError::NoTenant`] without a context; when the database stays away for as long as the deadline.
     pub async fn begin(&self) -> Result<TenantTransaction, StoreError> {
-        self.open(Identity::Tenant(TenantContext::current()?)).await
+        let identity = Identity::Tenant(TenantContext::current()?);
+        self.open(identity, Isolation::ReadCommitted).await
+    }
+
+    /// The same, serializable: failures of serialization are transient, and [`Store::run`] tries again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::begin`].
+    pub async fn begin_serializable(&self) -> Result<TenantTransaction, StoreError> {
+        let identity = Identity::Tenant(TenantContext::current()?);
+        self.open(identity, Isolation::Serializable).await
     }
 
     /// The server's own way in, named apart so that a search for its name finds every use.
@@ -219,8 +236,7 @@ impl Store {
     /// # async fn f(store: &Store) -> Result<(), StoreError> {
     /// store
     ///     .run(|| async {
-    ///         let mut tx = store.begin().await?;
-    ///         tx.serializable().await?;
+    ///         let mut tx = store.begin_serializable().await?;
     ///         sqlx::query("UPDATE documents SET title = upper(title)").execute(&mut *tx).await?;
     ///         tx.commit().await
     ///     })
@@ -278,12 +294,15 @@ impl Store {
         self.shared.options.connect.clone()
     }
 
-    async fn open(&self, identity: Identity) -> Result<TenantTransaction, StoreError> {
+    async fn open(&self, identity: Identity, isolation: Isolation) -> Result<TenantTransaction, StoreError> {
         let limit = self.shared.options.deadline;
         let started = Instant::now();
         let mut pause = Backoff::default();
         loop {
-            let (pool, statement) = (self.pool.clone(), identity.opening(limit));
+            let (pool, statement) = (
+                self.pool.clone(),
+                identity.opening(isolation, self.shared.options.pooler, limit),
+            );
             let opening: Opened = Box::pin(async move { pool.begin_with(AssertSqlSafe(statement)).await });
             match (Opening { future: Some(opening) }).await {
                 Ok(inner) => {
@@ -378,20 +397,6 @@ pub struct TenantTransaction {
 }
 
 impl TenantTransaction {
-    /// Makes it serializable; to be called before its first statement. Failures of serialization are transient:
-    /// [`Store::run`] tries again.
-    ///
-    /// # Errors
-    ///
-    /// When a statement was run before.
-    pub async fn serializable(&mut self) -> Result<(), StoreError> {
-        sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")
-            .execute(&mut **self)
-            .await
-            .map(drop)
-            .map_err(|source| StoreError::of("make the transaction serializable", source))
-    }
-
     /// Makes what was done last.
     ///
     /// # Errors

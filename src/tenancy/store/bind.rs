@@ -5,9 +5,17 @@
 
 use std::time::Duration;
 
+use super::Pooler;
 use crate::sql::quote;
 use crate::tenancy::context::{Access, TenantContext};
 use crate::tenancy::id::TenantId;
+
+/// What a transaction sees of others that run at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Isolation {
+    ReadCommitted,
+    Serializable,
+}
 
 /// For whom a transaction works.
 #[derive(Debug, Clone)]
@@ -48,8 +56,16 @@ impl Identity {
     /// Opens a transaction and binds it, in one message. The settings come first: where one is refused, the server has
     /// rolled back before BEGIN, and the connection is clean. BEGIN makes what came before in its message part of the
     /// transaction (manual, "Multiple Statements in a Simple Query").
-    pub(super) fn opening(&self, limit: Duration) -> String {
-        let mut statement = String::from("SELECT ");
+    pub(super) fn opening(&self, isolation: Isolation, pooler: Pooler, limit: Duration) -> String {
+        let mut statement = String::new();
+        if pooler == Pooler::Transaction {
+            // The driver names what it prepares by numbers of its own; another client may have used them on this server.
+            statement.push_str("DEALLOCATE ALL; ");
+        }
+        if isolation == Isolation::Serializable {
+            statement.push_str("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; ");
+        }
+        statement.push_str("SELECT ");
         for (name, value) in self.settings() {
             // PostgreSQL's text knows no NUL.
             let value = value.replace('\0', "");
@@ -73,7 +89,7 @@ mod tests {
 
     #[test]
     fn everything_is_said_also_what_is_empty() {
-        let statement = Identity::Register.opening(Duration::from_secs(2));
+        let statement = Identity::Register.opening(Isolation::ReadCommitted, Pooler::None, Duration::from_secs(2));
         for part in [
             "set_config('role', 'tenantproof_service', true)",
             "set_config('app.tenant_id', '', true)",
@@ -89,7 +105,8 @@ mod tests {
     fn claims_cannot_end_the_literal() {
         let claims = serde_json::json!({"sub": "'); DROP TABLE tenants; --", "x": "\\'"});
         let context = TenantContext::member(TenantId::random(), UserId::random()).with_claims(claims.clone());
-        let statement = Identity::Tenant(context).opening(Duration::from_secs(1));
+        let statement =
+            Identity::Tenant(context).opening(Isolation::Serializable, Pooler::Transaction, Duration::from_secs(1));
         assert!(statement.contains(&quote::literal(&claims.to_string())), "{statement}");
     }
 }

@@ -3,7 +3,7 @@
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
-use super::bind::Identity;
+use super::bind::{Identity, Isolation};
 use super::{Store, StoreError, TenantTransaction};
 use crate::tenancy::context::{Access, FutureExt as _, TenantContext};
 use crate::tenancy::id::{TenantId, UserId};
@@ -101,7 +101,7 @@ impl Service {
     ///
     /// As [`Store::begin`].
     pub async fn begin_register(&self) -> Result<TenantTransaction, StoreError> {
-        self.store.open(Identity::Register).await
+        self.store.open(Identity::Register, Isolation::ReadCommitted).await
     }
 
     /// All tenants, by slug.

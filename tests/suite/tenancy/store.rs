@@ -217,8 +217,7 @@ async fn serialization_failures_are_tried_again() {
     let begun = Arc::new(AtomicUsize::new(0));
     let count = || async {
         begun.fetch_add(1, Ordering::Relaxed);
-        let mut tx = store.begin().await?;
-        tx.serializable().await?;
+        let mut tx = store.begin_serializable().await?;
         let before: String = sqlx::query_scalar("SELECT body FROM documents WHERE slug = 'counter'")
             .fetch_one(&mut *tx)
             .await?;
