@@ -1,10 +1,15 @@
 //! A multi-tenant system that a service can use as it is: settings, context, store, configurations, documents, cache.
+mod cache;
 mod configuration;
 mod context;
 mod id;
+mod settings;
 mod store;
 mod usage;
 
+pub use cache::{
+    Backend, Cache, CacheError, CacheOptions, CacheScope, CacheStats, Generation, Key, Lookup, Reply, cache_key,
+};
 pub use configuration::{
     Change, ConfigurationError, Configurations, Effective, Expected, FailedTenant, Fault, HistoryEntry, KeySchema,
     Migrator, Origin, Report, Schema, Step, ValueType,
@@ -13,5 +18,10 @@ pub use context::{
     Access, FutureExt, InTenant, NoTenant, TenantContext, spawn, spawn_blocking, with_tenant, with_tenant_sync,
 };
 pub use id::{DocumentId, InvalidId, TenantId, UserId};
+pub use serde_json::Value as SettingJson;
+pub use settings::{
+    Layers, SWITCH, Scope, Setting, SettingValue, Settings, SettingsError, SettingsSource, SettingsTable, Source,
+    Watch, setting_default,
+};
 pub use store::{NewTenant, Pooler, Service, Store, StoreError, StoreOptions, Tenant, TenantTransaction, Transient};
 pub use usage::{Metric, Usage};

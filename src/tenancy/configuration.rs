@@ -145,6 +145,8 @@ pub struct Effective {
     pub version: Option<Uuid>,
     /// Whether it is not to be printed.
     pub secret: bool,
+    /// Whether the tenant's version of the schema knows the key.
+    pub known: bool,
 }
 
 impl fmt::Debug for Effective {
@@ -446,6 +448,7 @@ pub(super) async fn effective(
             locked: row.try_get("locked")?,
             version: row.try_get("version")?,
             secret: row.try_get("secret")?,
+            known: row.try_get::<Option<i32>, _>("schema_version")?.is_some(),
         };
         Ok((row.try_get("key")?, effective))
     };

@@ -286,8 +286,8 @@ impl Store {
         self.pool.close().await;
     }
 
-    pub(super) fn deadline(&self) -> Duration {
-        self.shared.options.deadline
+    pub(super) fn pooler(&self) -> Pooler {
+        self.shared.options.pooler
     }
 
     pub(super) fn connect_options(&self) -> PgConnectOptions {
