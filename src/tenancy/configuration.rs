@@ -455,6 +455,30 @@ pub(super) async fn effective(
     rows.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(of)
 }
 
+/// Why a tenant's configuration is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Values change; others may do so too.
+    Changing,
+    /// They are migrated; nobody else writes meanwhile.
+    Migrating,
+}
+
+/// Waits until nobody migrates the tenant, until the end of the transaction. A statement of its own: what the next one sees
+/// is as new as the moment in which the wait ended.
+async fn take_turn(tx: &mut TenantTransaction, tenant: TenantId, turn: Turn) -> Result<(), StoreError> {
+    let statement = match turn {
+        Turn::Changing => "SELECT pg_catalog.pg_advisory_xact_lock_shared(pg_catalog.hashtextextended($1, 0))",
+        Turn::Migrating => "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))",
+    };
+    sqlx::query(statement)
+        .bind(format!("tenantproof configuration {tenant}"))
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+        .map_err(|source| StoreError::of("wait for a migration of the tenant", source))
+}
+
 async fn before_changes(tx: &mut TenantTransaction, tenant: TenantId, keys: &[&str]) -> Result<Vec<PgRow>, StoreError> {
     sqlx::query(include_str!("configuration/before_changes.sql"))
         .bind(tenant.uuid())
@@ -486,6 +510,7 @@ fn read_schema(value: Value) -> Result<Schema, ConfigurationError> {
 async fn apply(tx: &mut TenantTransaction, tenant: TenantId, changes: &[Change]) -> Result<(), ConfigurationError> {
     let of = |source| StoreError::of("change the tenant's configuration", source);
     let keys: Vec<&str> = changes.iter().map(Change::key).collect();
+    take_turn(tx, tenant, Turn::Changing).await?;
     let rows = before_changes(tx, tenant, &keys).await?;
     let schema = schema_of(&rows)?;
     let mut locked = BTreeMap::new();
@@ -629,7 +654,7 @@ impl Batch<'_> {
         if !self.lock.0.is_empty() {
             sqlx::query(
                 "INSERT INTO public.configuration_locks (tenant_id, key, reason)
-                 SELECT $1, key, reason FROM pg_catalog.unnest($2::text[], $3::text[]) AS l (key, reason) ON CONFLICT DO NOTHING",
+                 SELECT $1, key, reason FROM unnest($2::text[], $3::text[]) AS l (key, reason) ON CONFLICT DO NOTHING",
             )
             .bind(tenant.uuid())
             .bind(&self.lock.0)

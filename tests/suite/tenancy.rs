@@ -1,6 +1,12 @@
 //! The multi-tenant system, on real servers.
 
+#[path = "tenancy/cache.rs"]
+mod cache;
+#[path = "tenancy/configuration.rs"]
+mod configuration;
 #[path = "tenancy/context.rs"]
 mod context;
+#[path = "tenancy/settings.rs"]
+mod settings;
 #[path = "tenancy/store.rs"]
 mod store;

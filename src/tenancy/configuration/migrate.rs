@@ -14,7 +14,7 @@ use serde_json::Value;
 use sqlx::Row as _;
 
 use super::schema::shortened;
-use super::{ConfigurationError, Schema, ValueType, read_schema};
+use super::{ConfigurationError, Schema, Turn, ValueType, read_schema, take_turn};
 use crate::tenancy::id::TenantId;
 use crate::tenancy::store::{Store, StoreError, Tenant, TenantTransaction};
 
@@ -419,6 +419,7 @@ struct State {
 
 async fn read_state(tx: &mut TenantTransaction, tenant: TenantId) -> Result<State, StoreError> {
     let of = |source| StoreError::of("read how far the tenant has migrated", source);
+    take_turn(tx, tenant, Turn::Migrating).await?;
     let row = sqlx::query(include_str!("state.sql"))
         .bind(tenant.uuid())
         .fetch_one(&mut **tx)

@@ -1,9 +1,6 @@
--- How far a tenant has migrated, and what it has. Its row, where there is one, is locked: two runs take turns.
-WITH state AS (
-  SELECT s.version FROM public.tenant_schema_states AS s WHERE s.tenant_id = $1 FOR UPDATE
-)
+-- How far a tenant has migrated, and what it has.
 SELECT
-  (SELECT version FROM state) AS version,
+  (SELECT s.version FROM public.tenant_schema_states AS s WHERE s.tenant_id = $1) AS version,
   coalesce(
     (SELECT pg_catalog.jsonb_object_agg(c.key, c.value) FROM public.tenant_configurations AS c WHERE c.tenant_id = $1),
     '{}') AS own_values,
