@@ -2,8 +2,10 @@
 mod cache;
 mod configuration;
 mod context;
+mod documents;
 mod id;
 mod settings;
+mod sharing;
 mod store;
 mod usage;
 
@@ -17,11 +19,13 @@ pub use configuration::{
 pub use context::{
     Access, FutureExt, InTenant, NoTenant, TenantContext, spawn, spawn_blocking, with_tenant, with_tenant_sync,
 };
+pub use documents::{Chunk, Document, DocumentChanges, Documents, Hit, ImportReport, NewDocument, Reach};
 pub use id::{DocumentId, InvalidId, TenantId, UserId};
 pub use serde_json::Value as SettingJson;
 pub use settings::{
     Layers, SWITCH, Scope, Setting, SettingValue, Settings, SettingsError, SettingsSource, SettingsTable, Source,
     Watch, setting_default,
 };
+pub use sharing::{Share, ShareError, ShareId, Shares};
 pub use store::{NewTenant, Pooler, Service, Store, StoreError, StoreOptions, Tenant, TenantTransaction, Transient};
 pub use usage::{Metric, Usage};

@@ -152,6 +152,7 @@ struct Shared {
     options: StoreOptions,
     usage: Usage,
     retries: AtomicU64,
+    has_pgvector: tokio::sync::OnceCell<bool>,
 }
 
 impl fmt::Debug for Store {
@@ -192,6 +193,7 @@ impl Store {
                 options,
                 usage: Usage::default(),
                 retries: AtomicU64::new(0),
+                has_pgvector: tokio::sync::OnceCell::new(),
             }),
         })
     }
@@ -288,6 +290,10 @@ impl Store {
 
     pub(super) fn pooler(&self) -> Pooler {
         self.shared.options.pooler
+    }
+
+    pub(super) fn has_pgvector(&self) -> &tokio::sync::OnceCell<bool> {
+        &self.shared.has_pgvector
     }
 
     pub(super) fn connect_options(&self) -> PgConnectOptions {

@@ -461,7 +461,12 @@ async fn migrations_go_from_version_to_version_and_a_failing_tenant_stops_nobody
             )
             .await
     );
-    assert_eq!(house.count("SELECT max(version)::bigint FROM tenant_schema_states").await, 2);
+    assert_eq!(
+        house
+            .count("SELECT max(version)::bigint FROM tenant_schema_states")
+            .await,
+        2
+    );
 
     let report = migrator.run(|_| ()).await.unwrap();
     assert_eq!((report.migrated, report.unchanged), (2, 0), "{report:?}");
