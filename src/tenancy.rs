@@ -4,6 +4,7 @@ mod configuration;
 mod context;
 mod documents;
 mod id;
+mod layer;
 mod settings;
 mod sharing;
 mod store;
@@ -21,6 +22,7 @@ pub use context::{
 };
 pub use documents::{Chunk, Document, DocumentChanges, Documents, Hit, ImportReport, NewDocument, Reach};
 pub use id::{DocumentId, InvalidId, TenantId, UserId};
+pub use layer::{JwtAlgorithm, JwtKeyError, JwtVerifier, TenantLayer, TenantService, TrustedProxy};
 pub use serde_json::Value as SettingJson;
 pub use settings::{
     Layers, SWITCH, Scope, Setting, SettingValue, Settings, SettingsError, SettingsSource, SettingsTable, Source,

@@ -6,6 +6,10 @@ mod cache;
 mod configuration;
 #[path = "tenancy/context.rs"]
 mod context;
+#[path = "tenancy/documents.rs"]
+mod documents;
+#[path = "tenancy/layer.rs"]
+mod layer;
 #[path = "tenancy/settings.rs"]
 mod settings;
 #[path = "tenancy/store.rs"]
