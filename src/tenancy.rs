@@ -1,5 +1,6 @@
 //! A multi-tenant system that a service can use as it is: settings, context, store, configurations, documents, cache.
 mod cache;
+mod check;
 mod configuration;
 mod context;
 mod documents;
@@ -8,11 +9,13 @@ mod layer;
 mod settings;
 mod sharing;
 mod store;
+mod transfer;
 mod usage;
 
 pub use cache::{
     Backend, Cache, CacheError, CacheOptions, CacheScope, CacheStats, Generation, Key, Lookup, Reply, cache_key,
 };
+pub use check::{Problem, Weight};
 pub use configuration::{
     Change, ConfigurationError, Configurations, Effective, Expected, FailedTenant, Fault, HistoryEntry, KeySchema,
     Migrator, Origin, Report, Schema, Step, ValueType,
@@ -30,4 +33,5 @@ pub use settings::{
 };
 pub use sharing::{Share, ShareError, ShareId, Shares};
 pub use store::{NewTenant, Pooler, Service, Store, StoreError, StoreOptions, Tenant, TenantTransaction, Transient};
+pub use transfer::{Header, ImportOptions, Imported, Line, TransferError, parse_line};
 pub use usage::{Metric, Usage};

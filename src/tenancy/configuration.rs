@@ -330,20 +330,27 @@ impl Configurations {
     /// One that names the tenant and the first key that is wrong; nothing was changed then.
     pub async fn apply_tenant_configuration_changes(&self, changes: &[Change]) -> Result<(), ConfigurationError> {
         let tenant = TenantContext::current()?.tenant();
-        let mut seen = BTreeSet::new();
-        if let Some(change) = changes.iter().find(|c| !seen.insert((c.key.as_str(), c.is_of_value()))) {
-            return Err(ConfigurationError::Twice {
-                tenant,
-                key: change.key.clone(),
-            });
-        }
         self.store
             .run(|| async {
                 let mut tx = self.store.begin().await?;
-                apply(&mut tx, tenant, changes).await?;
+                write_configuration(&mut tx, tenant, changes, Locks::Hold).await?;
                 tx.commit().await.map_err(ConfigurationError::from)
             })
             .await
+    }
+
+    /// What would hold after these changes; nothing is changed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Configurations::apply_tenant_configuration_changes`].
+    pub async fn try_changes(&self, changes: &[Change]) -> Result<BTreeMap<String, Effective>, ConfigurationError> {
+        let tenant = TenantContext::current()?.tenant();
+        let mut tx = self.store.begin().await?;
+        write_configuration(&mut tx, tenant, changes, Locks::Hold).await?;
+        let effective = effective(&mut tx, tenant, None).await?;
+        tx.rollback().await?;
+        Ok(effective)
     }
 
     /// The version of the schema that the tenant's values are of.
@@ -507,8 +514,30 @@ fn read_schema(value: Value) -> Result<Schema, ConfigurationError> {
     })
 }
 
-async fn apply(tx: &mut TenantTransaction, tenant: TenantId, changes: &[Change]) -> Result<(), ConfigurationError> {
+/// Whether locks of base tenants keep values from being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Locks {
+    /// They do.
+    Hold,
+    /// They do not: what is written was there before, and has no effect for as long as the lock is there.
+    Restore,
+}
+
+/// Does all changes in a transaction that is there, each checked.
+pub(super) async fn write_configuration(
+    tx: &mut TenantTransaction,
+    tenant: TenantId,
+    changes: &[Change],
+    locks: Locks,
+) -> Result<(), ConfigurationError> {
     let of = |source| StoreError::of("change the tenant's configuration", source);
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = changes.iter().find(|c| !seen.insert((c.key(), c.is_of_value()))) {
+        return Err(ConfigurationError::Twice {
+            tenant,
+            key: twice.key.clone(),
+        });
+    }
     let keys: Vec<&str> = changes.iter().map(Change::key).collect();
     take_turn(tx, tenant, Turn::Changing).await?;
     let rows = before_changes(tx, tenant, &keys).await?;
@@ -545,7 +574,9 @@ async fn apply(tx: &mut TenantTransaction, tenant: TenantId, changes: &[Change])
         }
         match &change.act {
             Act::Set(value) => {
-                if let Some(by) = locked.get(key).copied().flatten() {
+                if let Some(by) = locked.get(key).copied().flatten()
+                    && locks == Locks::Hold
+                {
                     return Err(ConfigurationError::Locked {
                         tenant,
                         key: key.to_owned(),

@@ -16,6 +16,7 @@ use super::id::{DocumentId, TenantId};
 use super::store::{Store, StoreError};
 use super::usage::Metric;
 pub use import::ImportReport;
+pub(super) use import::write_documents;
 pub use search::{Hit, Reach};
 
 /// Documents that [`Documents::stream`] reads at once.
@@ -43,6 +44,9 @@ pub struct Document {
 /// A document to be added.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct NewDocument {
+    /// Its key; a random one where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<DocumentId>,
     /// Its name, unique within its tenant; not empty.
     pub slug: String,
     /// Title.
@@ -136,8 +140,8 @@ impl Documents {
         let context = TenantContext::current()?;
         let mut tx = self.store.begin().await?;
         let row = sqlx::query(concat!(
-            "INSERT INTO public.documents AS d (tenant_id, slug, title, body, metadata, created_by)
-             VALUES ($1, $2, $3, $4, $5, $6) RETURNING ",
+            "INSERT INTO public.documents AS d (tenant_id, slug, title, body, metadata, created_by, id)
+             VALUES ($1, $2, $3, $4, $5, $6, coalesce($7, pg_catalog.gen_random_uuid())) RETURNING ",
             columns!()
         ))
         .bind(context.tenant().uuid())
@@ -146,6 +150,7 @@ impl Documents {
         .bind(&new.body)
         .bind(object(&new.metadata))
         .bind(context.user().map(|user| user.uuid()))
+        .bind(new.id.map(DocumentId::uuid))
         .fetch_one(&mut *tx)
         .await
         .map_err(of)?;
@@ -245,7 +250,7 @@ impl Documents {
     /// # Errors
     ///
     /// The first item, without a context; an item, when the database does not answer: the stream ends there.
-    pub fn stream(&self) -> impl Stream<Item = Result<Document, StoreError>> + Send + 'static {
+    pub fn stream(&self) -> impl Stream<Item = Result<Document, StoreError>> + Send + use<> {
         let documents = self.clone();
         // The stream may be polled elsewhere: it keeps the tenant it was made for.
         let context = TenantContext::current().map_err(StoreError::from);

@@ -8,9 +8,13 @@ mod configuration;
 mod context;
 #[path = "tenancy/documents.rs"]
 mod documents;
+#[path = "tenancy/interleaved.rs"]
+mod interleaved;
 #[path = "tenancy/layer.rs"]
 mod layer;
 #[path = "tenancy/settings.rs"]
 mod settings;
 #[path = "tenancy/store.rs"]
 mod store;
+#[path = "tenancy/tools.rs"]
+mod tools;

@@ -1,5 +1,7 @@
 //! Many documents at once: a few hundred a transaction, by arrays rather than a statement each.
 
+use std::collections::HashMap;
+
 use futures_util::stream::{Stream, StreamExt as _};
 use serde_json::Value;
 use uuid::Uuid;
@@ -56,11 +58,21 @@ impl Documents {
 }
 
 async fn write_batch(store: &Store, tenant: TenantId, batch: &[NewDocument]) -> Result<(), StoreError> {
-    let of = |source| StoreError::of("import documents", source);
     let mut tx = store.begin().await?;
+    write_documents(&mut tx, tenant, batch).await?;
+    tx.commit().await
+}
+
+/// Adds documents, and replaces those whose names are there.
+pub(in crate::tenancy) async fn write_documents(
+    tx: &mut TenantTransaction,
+    tenant: TenantId,
+    batch: &[NewDocument],
+) -> Result<(), StoreError> {
     let written: Vec<(Uuid, String)> = sqlx::query_as(
-        "INSERT INTO public.documents AS d (tenant_id, slug, title, body, metadata)
-         SELECT $1, slug, title, body, metadata FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[]) AS n (slug, title, body, metadata)
+        "INSERT INTO public.documents AS d (tenant_id, id, slug, title, body, metadata)
+         SELECT $1, coalesce(id, pg_catalog.gen_random_uuid()), slug, title, body, metadata
+         FROM unnest($2::text[], $3::text[], $4::text[], $5::jsonb[], $6::uuid[]) AS n (slug, title, body, metadata, id)
          ON CONFLICT (tenant_id, slug) DO UPDATE SET title = EXCLUDED.title, body = EXCLUDED.body, metadata = EXCLUDED.metadata
          RETURNING d.id, d.slug",
     )
@@ -69,19 +81,19 @@ async fn write_batch(store: &Store, tenant: TenantId, batch: &[NewDocument]) -> 
     .bind(batch.iter().map(|d| d.title.as_str()).collect::<Vec<_>>())
     .bind(batch.iter().map(|d| d.body.as_str()).collect::<Vec<_>>())
     .bind(batch.iter().map(|d| object(&d.metadata)).collect::<Vec<Value>>())
-    .fetch_all(&mut *tx)
+    .bind(batch.iter().map(|d| d.id.map(DocumentId::uuid)).collect::<Vec<_>>())
+    .fetch_all(&mut **tx)
     .await
-    .map_err(of)?;
-    let id_of = |slug: &str| written.iter().find(|(_, s)| s == slug).map(|(id, _)| *id);
+    .map_err(|source| StoreError::of("import documents", source))?;
+    let ids: HashMap<&str, Uuid> = written.iter().map(|(id, slug)| (slug.as_str(), *id)).collect();
     let mut rows = ChunkRows::default();
     for document in batch {
-        if let Some(id) = id_of(&document.slug) {
-            rows.add(id, &document.chunks);
+        if let Some(id) = ids.get(document.slug.as_str()) {
+            rows.add(*id, &document.chunks);
         }
     }
-    let ids: Vec<Uuid> = written.iter().map(|(id, _)| *id).collect();
-    rows.replace(&mut tx, tenant, &ids).await?;
-    tx.commit().await
+    let ids: Vec<Uuid> = ids.into_values().collect();
+    rows.replace(tx, tenant, &ids).await
 }
 
 /// Replaces the chunks of one document.
