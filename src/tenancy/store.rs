@@ -18,7 +18,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Row as _, Transaction};
 use tracing::Instrument as _;
 
 use super::context::{Access, TenantContext};
@@ -29,6 +29,9 @@ pub use error::StoreError;
 pub(super) use error::code;
 use error::{Kind, kind};
 pub use service::{NewTenant, Service, Tenant};
+
+/// How long the first connection may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// What stands between the store and the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -191,18 +194,23 @@ impl Store {
         if options.pooler == Pooler::Transaction {
             connect = connect.statement_cache_capacity(0).extra_float_digits(None);
         }
+        // By itself first: the pool would try again and again, and say in the end only that it was too late.
+        let unreachable = |source| StoreError::Unreachable {
+            at: options.place(),
+            source,
+        };
+        let mut first = match tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&connect)).await {
+            Ok(connected) => connected.map_err(unreachable)?,
+            Err(_) => return Err(unreachable(sqlx::Error::PoolTimedOut)),
+        };
+        check_login(&mut first, options.login).await?;
+        let _ = first.close().await;
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)
             .acquire_timeout(options.deadline)
             // The driver pings a connection when it comes back; a server that goes away in between is met by `begin`.
             .test_before_acquire(false)
-            .connect_with(connect)
-            .await
-            .map_err(|source| StoreError::Unreachable {
-                at: options.place(),
-                source,
-            })?;
-        check_login(&pool, options.login).await?;
+            .connect_lazy_with(connect);
         Ok(Self {
             pool,
             shared: Arc::new(Shared {
@@ -475,10 +483,10 @@ impl DerefMut for TenantTransaction {
     }
 }
 
-async fn check_login(pool: &PgPool, check: Login) -> Result<(), StoreError> {
+async fn check_login(connection: &mut PgConnection, check: Login) -> Result<(), StoreError> {
     // The simple protocol: outside of a transaction, a pooler may send the two halves of a prepared one to two servers.
     let row = sqlx::raw_sql(include_str!("store/login.sql"))
-        .fetch_one(pool)
+        .fetch_one(connection)
         .await
         .map_err(|source| StoreError::of("look at the login", source))?;
     let read = |column: &str| {

@@ -545,7 +545,13 @@ async fn a_migration_that_was_cut_short_goes_on_where_it_was() {
     let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
     let cut = {
         let migrator = Migrator::new(&store);
-        tokio::spawn(async move { migrator.run(move |done| drop(sender.send(done))).await })
+        tokio::spawn(async move {
+            migrator
+                .run(move |done| {
+                    let _ = sender.send(done);
+                })
+                .await
+        })
     };
     while receiver.recv().await.is_some_and(|done| done < 7) {}
     cut.abort();
