@@ -75,6 +75,15 @@ struct Counters {
     written: Mutex<[u64; Metric::ALL.len()]>,
 }
 
+impl Counters {
+    fn mark_written(&self, total: &[u64]) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        for (written, total) in written.iter_mut().zip(total) {
+            *written = (*written).max(*total);
+        }
+    }
+}
+
 /// What each tenant used. Cheap to clone.
 ///
 /// ```
@@ -275,10 +284,6 @@ async fn write(store: &Store, tenant: TenantId, counters: &Counters) -> Result<(
     .await
     .map_err(|source| StoreError::of("write the tenant's usage", source))?;
     // INVARIANT: marked before COMMIT, so that a commit that may have gone through is not added twice.
-    let mut written = counters.written.lock().unwrap_or_else(PoisonError::into_inner);
-    for metric in Metric::ALL {
-        written[metric as usize] = written[metric as usize].max(total[metric as usize]);
-    }
-    drop(written);
+    counters.mark_written(&total);
     tx.commit().await
 }

@@ -12,8 +12,12 @@ mod documents;
 mod interleaved;
 #[path = "tenancy/layer.rs"]
 mod layer;
+#[path = "tenancy/service.rs"]
+mod service;
 #[path = "tenancy/settings.rs"]
 mod settings;
+#[path = "tenancy/spawned.rs"]
+mod spawned;
 #[path = "tenancy/store.rs"]
 mod store;
 #[path = "tenancy/tools.rs"]
