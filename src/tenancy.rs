@@ -1,4 +1,5 @@
-//! A multi-tenant system that a service can use as it is: settings, context, store, configurations, documents, cache.
+#![doc = include_str!("../docs/tenancy.md")]
+
 mod cache;
 mod check;
 mod configuration;
@@ -29,7 +30,7 @@ pub use layer::{JwtAlgorithm, JwtKeyError, JwtVerifier, TenantLayer, TenantServi
 pub use serde_json::Value as SettingJson;
 pub use settings::{
     Layers, SWITCH, Scope, Setting, SettingValue, Settings, SettingsError, SettingsSource, SettingsTable, Source,
-    Watch, setting_default,
+    Watch, setting_default, settings,
 };
 pub use sharing::{Share, ShareError, ShareId, Shares};
 pub use store::{NewTenant, Pooler, Service, Store, StoreError, StoreOptions, Tenant, TenantTransaction, Transient};

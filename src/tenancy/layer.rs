@@ -214,7 +214,7 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 
 #[derive(Debug)]
 enum Believes {
-    Jwt(JwtVerifier),
+    Jwt(Box<JwtVerifier>),
     Proxy(TrustedProxy),
 }
 
@@ -240,7 +240,7 @@ pub struct TenantLayer(Arc<Believes>);
 impl TenantLayer {
     /// From `Authorization: Bearer <token>`.
     pub fn jwt(verifier: JwtVerifier) -> Self {
-        Self(Arc::new(Believes::Jwt(verifier)))
+        Self(Arc::new(Believes::Jwt(Box::new(verifier))))
     }
 
     /// From headers that a proxy set.

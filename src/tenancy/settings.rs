@@ -11,9 +11,9 @@ mod table;
 pub(super) use cached::Forget;
 pub use cached::{SettingsSource, Watch};
 pub use layers::{Layers, SWITCH, SettingsError, Source};
-pub use table::{Scope, Setting, SettingValue, SettingsTable, setting_default};
+pub use table::{Scope, Setting, SettingValue, SettingsTable, setting_default, settings};
 
-crate::settings! {
+table::settings! {
     /// What the tenancy system itself can be told.
     ///
     /// ```

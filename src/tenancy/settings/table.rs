@@ -101,7 +101,7 @@ impl SettingValue for String {
     }
 }
 
-/// A struct of settings, made by [`settings!`](crate::settings).
+/// A struct of settings, made by [`settings!`](crate::tenancy::settings).
 pub trait SettingsTable: Sized + Clone + Send + Sync + 'static {
     /// All settings, in the order of declaration.
     const TABLE: &'static [Setting];
@@ -117,7 +117,7 @@ pub trait SettingsTable: Sized + Clone + Send + Sync + 'static {
 /// them unit, bounds or choices.
 ///
 /// ```
-/// tenantproof::settings! {
+/// tenantproof::tenancy::settings! {
 ///     /// What our service can be told.
 ///     pub struct Mine {
 ///         /// How many results a search returns.
@@ -133,8 +133,9 @@ pub trait SettingsTable: Sized + Clone + Send + Sync + 'static {
 /// assert_eq!((mine.results, mine.model.as_str()), (20, "small"));
 /// # Ok::<(), tenantproof::tenancy::SettingsError>(())
 /// ```
+#[doc(hidden)]
 #[macro_export]
-macro_rules! settings {
+macro_rules! tenancy_settings {
     (
         $(#[$outer:meta])*
         $visibility:vis struct $name:ident {
@@ -158,9 +159,9 @@ macro_rules! settings {
                 unit: concat!($($unit)?),
                 value_type: <$type as $crate::tenancy::SettingValue>::TYPE,
                 default: || $crate::tenancy::setting_default($default),
-                bounds: $crate::settings!(@bounds $($least, $most)?),
+                bounds: $crate::tenancy::settings!(@bounds $($least, $most)?),
                 one_of: &[$($($choice),*)?],
-                scope: $crate::settings!(@scope $scope),
+                scope: $crate::tenancy::settings!(@scope $scope),
             }),*];
 
             fn from_values(value: impl Fn(&str) -> $crate::tenancy::SettingJson) -> Result<Self, &'static str> {
@@ -174,7 +175,7 @@ macro_rules! settings {
         impl ::std::fmt::Debug for $name {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
                 let mut out = f.debug_struct(stringify!($name));
-                $($crate::settings!(@show out, self, $field, $scope);)*
+                $($crate::tenancy::settings!(@show out, self, $field, $scope);)*
                 out.finish()
             }
         }
@@ -188,7 +189,11 @@ macro_rules! settings {
     (@show $out:ident, $self:ident, $field:ident, $scope:ident) => { $out.field(stringify!($field), &$self.$field) };
 }
 
-/// For [`settings!`](crate::settings) alone.
+// Under the module's path, and only there: the crate root is no place for names.
+#[doc(inline)]
+pub use tenancy_settings as settings;
+
+/// For [`settings!`](crate::tenancy::settings) alone.
 #[doc(hidden)]
 pub fn setting_default(value: impl Into<Value>) -> Value {
     value.into()

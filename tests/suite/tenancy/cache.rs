@@ -90,7 +90,7 @@ async fn behaves(cache: &Cache) {
         let cache = cache.clone();
         async move {
             cache
-                .get_or_load::<String, _, CacheError>("flight", "2", || std::future::pending())
+                .get_or_load::<String, _, CacheError>("flight", "2", std::future::pending)
                 .await
         }
         .in_tenant(a.clone())

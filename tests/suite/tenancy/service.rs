@@ -48,29 +48,31 @@ impl Service {
             .stderr(Stdio::null())
             .spawn()
             .expect("the example starts");
-        let (mut tokens, mut redis, mut database) = (Vec::new(), None, None);
-        for line in BufReader::new(child.stdout.take().expect("its output")).lines() {
+        let output = BufReader::new(child.stdout.take().expect("its output"));
+        // From here on it is ended, also where it does not come up.
+        let mut service = Self {
+            child,
+            address: String::new(),
+            tokens: Vec::new(),
+            redis: None,
+            database: PgConnectOptions::new_without_pgpass(),
+        };
+        for line in output.lines() {
             let line = line.expect("it is text");
             if let Some((_, token)) = line.split_once('=').filter(|(name, _)| name.starts_with("TOKEN_")) {
-                tokens.push(token.to_owned());
+                service.tokens.push(token.to_owned());
             } else if let Some(pid) = line.strip_prefix("# Redis: process ") {
-                redis = Some(pid.to_owned());
+                service.redis = Some(pid.to_owned());
             } else if let Some(rest) = line.strip_prefix("# the database: psql -h ") {
                 let words: Vec<&str> = rest.split(' ').collect();
-                let options = PgConnectOptions::new_without_pgpass()
+                service.database = PgConnectOptions::new_without_pgpass()
                     .socket(words[0])
                     .username("postgres")
                     .database(words[3]);
-                database = Some(options);
             } else if let Some(address) = line.strip_prefix("# ready on http://") {
-                assert_eq!(tokens.len(), TENANTS);
-                return Self {
-                    address: address.to_owned(),
-                    tokens,
-                    redis,
-                    database: database.expect("it says where its database is"),
-                    child,
-                };
+                assert_eq!(service.tokens.len(), TENANTS);
+                service.address = address.to_owned();
+                return service;
             }
         }
         panic!("the example ended before it was ready");

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use tenantproof::tenancy::{
-    Cache, CacheError, CacheScope, Change, ConfigurationError, DocumentChanges, DocumentId, Migrator, NewDocument,
-    NewTenant, Reach, Settings, SettingsSource, Store, StoreError, TenantId, UserId, with_tenant,
+    Cache, CacheError, CacheScope, Change, DocumentChanges, DocumentId, Migrator, NewDocument, NewTenant, Reach,
+    Settings, SettingsSource, Store, TenantId, UserId, with_tenant,
 };
 
 fn send<T: Send>(_: T) {}
@@ -60,7 +60,7 @@ fn every_future_can_be_spawned(
     send(source.for_current_tenant());
     send(Settings::for_current_tenant());
     send(with_tenant(service.context(tenant), async {
-        Ok::<_, StoreError>(store.begin().await?)
+        store.begin().await.map(drop)
     }));
-    send(async { Ok::<_, ConfigurationError>(store.configurations().get(text).await?) });
+    send(async { store.configurations().get(text).await.map(drop) });
 }

@@ -263,7 +263,7 @@ async fn a_deadline_ends_statements_and_units_of_work() {
         let cut = sqlx::query("SELECT pg_sleep(10)").execute(&mut *tx).await.unwrap_err();
         assert_eq!(StoreError::from(cut).code().as_deref(), Some("57014"));
         drop(tx);
-        let late: Result<(), StoreError> = store.run(|| std::future::pending()).await;
+        let late: Result<(), StoreError> = store.run(std::future::pending).await;
         assert!(matches!(late, Err(StoreError::Deadline { .. })), "{late:?}");
     }
     .in_tenant(a.member())
