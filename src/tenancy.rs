@@ -24,6 +24,8 @@ pub use configuration::{
 pub use context::{
     Access, FutureExt, InTenant, NoTenant, TenantContext, spawn, spawn_blocking, with_tenant, with_tenant_sync,
 };
+#[doc(hidden)]
+pub use documents::vector_statement;
 pub use documents::{Chunk, Document, DocumentChanges, Documents, Hit, ImportReport, NewDocument, Reach};
 pub use id::{DocumentId, InvalidId, TenantId, UserId};
 pub use layer::{JwtAlgorithm, JwtKeyError, JwtVerifier, TenantLayer, TenantService, TrustedProxy};

@@ -17,6 +17,8 @@ use super::store::{Store, StoreError};
 use super::usage::Metric;
 pub use import::ImportReport;
 pub(super) use import::write_documents;
+#[doc(hidden)]
+pub use search::vector_statement;
 pub use search::{Hit, Reach};
 
 /// Documents that [`Documents::stream`] reads at once.

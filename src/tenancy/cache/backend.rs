@@ -17,6 +17,18 @@ pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, CacheError>> + Sen
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Generation(pub(super) [u64; 3]);
 
+impl Generation {
+    /// Of these tokens.
+    pub fn new(tokens: [u64; 3]) -> Self {
+        Self(tokens)
+    }
+
+    /// Its tokens.
+    pub fn tokens(self) -> [u64; 3] {
+        self.0
+    }
+}
+
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lookup {

@@ -1,6 +1,7 @@
 //! The tenant of a task: carried where it should be, and nowhere else.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -136,4 +137,41 @@ async fn an_aborted_task_leaves_nothing_on_its_thread() {
 fn what_is_printed_leaves_the_claims_out() {
     let context = context().with_claims(serde_json::json!({"sub": "x", "email": "ada@example.com"}));
     assert!(!format!("{context:?}").contains("ada@example.com"));
+}
+
+/// Remembers the fields of spans.
+#[derive(Clone, Default)]
+struct Spans(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Spans {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        let mut spans = self.0.lock().unwrap();
+        spans.push(format!("{} {:?}", span.metadata().name(), span.values()));
+        tracing::span::Id::from_u64(spans.len() as u64)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn spans_carry_the_tenant() {
+    let (spans, a) = (Spans::default(), context());
+    tracing::subscriber::with_default(spans.clone(), || {
+        with_tenant_sync(a.clone(), || ());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(with_tenant(a.clone(), async {}));
+    });
+    let seen = spans.0.lock().unwrap().clone();
+    let of_tenant = seen
+        .iter()
+        .filter(|s| s.starts_with("tenant ") && s.contains(&a.tenant().to_string()));
+    assert_eq!(of_tenant.count(), 2, "{seen:?}");
 }

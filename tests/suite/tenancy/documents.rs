@@ -464,3 +464,64 @@ async fn usage_is_counted_written_in_batches_and_shown() {
     store.close().await;
     house.stop().await;
 }
+
+/// pgvector is in the embedded server: its operator has to find what the SQL function finds, in the same order.
+#[cfg(feature = "embedded")]
+#[tokio::test]
+async fn with_pgvector_the_same_is_found_as_without() {
+    use crate::bench::{Bench, path};
+    use tenantproof::pg::ServerChoice;
+
+    let bench = Bench::start(ServerChoice::Embedded).await;
+    let scratch = bench.load(&[path("policies")]).await.expect("the schema loads");
+    let mut conn = bench.connect(&scratch).await;
+    let tenant = "a0000000-0000-4000-8000-000000000000";
+    conn.query("CREATE EXTENSION vector")
+        .await
+        .expect("the extension is there");
+    conn.query(&format!(
+        "INSERT INTO tenants (id, slug, display_name) VALUES ('{tenant}', 'a', 'A')"
+    ))
+    .await
+    .unwrap();
+    conn.query(&format!(
+        "INSERT INTO documents (tenant_id, slug, title) VALUES ('{tenant}', 'd', 'd')"
+    ))
+    .await
+    .unwrap();
+    for (n, embedding) in ["{1,0}", "{0.5,0.5}", "{0,1}", "{-1,0}", "{0,0}", "{1,0,0}", "{3,1}"]
+        .iter()
+        .enumerate()
+    {
+        conn.query(&format!(
+            "INSERT INTO document_chunks (tenant_id, document_id, ordinal, content, embedding) SELECT tenant_id, id, {n}, '{n}', '{embedding}' FROM documents"
+        ))
+        .await
+        .unwrap();
+    }
+    let mut found = Vec::new();
+    for has_pgvector in [true, false] {
+        let statement = tenantproof::tenancy::vector_statement(has_pgvector)
+            .replace("$1", "'{1,0.2}'")
+            .replace("$2", "false")
+            .replace("$3", &format!("'{tenant}'"))
+            .replace("$4", "10");
+        let outcome = conn.run(&statement).await.expect("the connection lives");
+        assert!(outcome.error.is_none(), "{:?}", outcome.error);
+        let rows = outcome.results.last().expect("rows").rows.clone();
+        let seen: Vec<(String, f64)> = rows
+            .iter()
+            .map(|row| (row[2].clone().unwrap(), row[4].clone().unwrap().parse::<f64>().unwrap()))
+            .map(|(ordinal, score)| (ordinal, (score * 1e6).round() / 1e6))
+            .collect();
+        found.push(seen);
+    }
+    conn.close().await;
+    scratch.drop_now().await.expect("it goes");
+    bench.stop().await;
+    assert_eq!(found[0], found[1]);
+    assert_eq!(
+        found[0].iter().map(|(o, _)| o.as_str()).collect::<Vec<_>>(),
+        ["6", "0", "1", "2", "3"]
+    );
+}
