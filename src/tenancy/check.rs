@@ -36,6 +36,14 @@ impl fmt::Display for Weight {
 }
 
 /// Something that is not right with a tenant.
+///
+/// ```no_run
+/// # use tenantproof::tenancy::{ConfigurationError, Store, Weight};
+/// # async fn f(store: &Store) -> Result<(), ConfigurationError> {
+/// let problems = store.check_tenants(None).await?;
+/// assert!(problems.iter().all(|p| p.weight < Weight::Error), "{problems:#?}");
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// How much it matters.

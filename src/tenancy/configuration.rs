@@ -107,6 +107,11 @@ impl Transient for ConfigurationError {
 }
 
 /// Where a value is from.
+///
+/// ```
+/// use tenantproof::tenancy::Origin;
+/// assert_eq!(Origin::Default { version: 2 }.to_string(), "default of schema version 2");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {

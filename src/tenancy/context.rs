@@ -25,6 +25,13 @@ tokio::task_local! {
 pub struct NoTenant;
 
 /// On whose behalf a task works, and so as which role of the database.
+///
+/// ```
+/// use tenantproof::tenancy::{Access, UserId};
+/// let ada = UserId::random();
+/// assert_eq!((Access::Admin(ada).user(), Access::Service.user()), (Some(ada), None));
+/// assert_eq!(Access::Member(ada).role(), "tenantproof_member");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
     /// A member of the tenant.

@@ -44,6 +44,13 @@ pub struct Document {
 }
 
 /// A document to be added.
+///
+/// ```
+/// use tenantproof::tenancy::NewDocument;
+/// let new: NewDocument = serde_json::from_str(r#"{"slug": "plan", "body": "We launch in May.", "chunks": [{"content": "We launch"}]}"#)?;
+/// assert_eq!(new.chunks[0].embedding, None);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct NewDocument {
     /// Its key; a random one where it is left out.
@@ -76,6 +83,12 @@ pub struct Chunk {
 }
 
 /// Parts of a document to be changed; what is none stays.
+///
+/// ```
+/// use tenantproof::tenancy::DocumentChanges;
+/// let renamed = DocumentChanges { title: Some("Plan B".into()), ..DocumentChanges::default() };
+/// assert_eq!(renamed.body, None); // stays
+/// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct DocumentChanges {
     /// Name.

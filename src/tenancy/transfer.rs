@@ -55,6 +55,14 @@ impl From<NoTenant> for TransferError {
 }
 
 /// One line of an export.
+///
+/// ```
+/// use tenantproof::tenancy::{Line, parse_line};
+/// let line = parse_line(1, r#"{"document": {"slug": "plan"}}"#)?;
+/// assert!(matches!(line, Line::Document(d) if d.slug == "plan"));
+/// assert!(parse_line(1, "{}").unwrap_err().to_string().contains("line 2"));
+/// # Ok::<(), tenantproof::tenancy::TransferError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Line {

@@ -22,6 +22,11 @@ use super::store::{Store, StoreError};
 const LABELLED_TENANTS: usize = 100;
 
 /// What is counted. The name is the `metric` of the table and, after `tenantproof_`, of Prometheus.
+///
+/// ```
+/// use tenantproof::tenancy::Metric;
+/// assert_eq!(Metric::CacheHits.to_string(), "cache_hits");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Metric {
     /// Transactions.

@@ -39,6 +39,29 @@ pub struct Lookup {
 }
 
 /// A place for cached values.
+///
+/// ```
+/// use std::time::Duration;
+/// use tenantproof::tenancy::{Backend, CacheScope, Generation, Key, Lookup, Reply};
+///
+/// /// Keeps nothing.
+/// struct Nothing;
+///
+/// impl Backend for Nothing {
+///     fn get<'a>(&'a self, _: &'a Key) -> Reply<'a, Lookup> {
+///         Box::pin(async { Ok(Lookup { value: None, generation: Generation::new([0; 3]) }) })
+///     }
+///     fn put<'a>(&'a self, _: &'a Key, _: Generation, _: Vec<u8>, _: Duration) -> Reply<'a, ()> {
+///         Box::pin(async { Ok(()) })
+///     }
+///     fn remove<'a>(&'a self, _: &'a Key) -> Reply<'a, ()> {
+///         Box::pin(async { Ok(()) })
+///     }
+///     fn invalidate<'a>(&'a self, _: &'a CacheScope) -> Reply<'a, ()> {
+///         Box::pin(async { Ok(()) })
+///     }
+/// }
+/// ```
 pub trait Backend: Send + Sync + 'static {
     /// Looks for a value.
     fn get<'a>(&'a self, key: &'a Key) -> Reply<'a, Lookup>;

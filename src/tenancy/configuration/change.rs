@@ -34,6 +34,13 @@ impl fmt::Display for Expected {
 }
 
 /// One change of a tenant's own configuration.
+///
+/// ```
+/// use tenantproof::tenancy::{Change, Expected};
+/// let first = Change::set("search.model", "large").expecting(Expected::Absent);
+/// let locked = Change::lock("search.model", "paid for by us");
+/// assert_eq!(first.key(), locked.key());
+/// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     key: String,

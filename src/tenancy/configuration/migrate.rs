@@ -19,6 +19,13 @@ use crate::tenancy::id::TenantId;
 use crate::tenancy::store::{Store, StoreError, Tenant, TenantTransaction};
 
 /// One step from a version of the schema to the next, as the database holds it.
+///
+/// ```
+/// use tenantproof::tenancy::Step;
+/// let step: Step = serde_json::from_str(r#"{"rename": {"from": "ttl", "to": "cache.ttl_seconds"}}"#)?;
+/// assert_eq!(step.to_string(), "rename ttl to cache.ttl_seconds");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Step {

@@ -58,6 +58,14 @@ impl fmt::Display for ValueType {
 }
 
 /// What a key's values have to be.
+///
+/// ```
+/// use tenantproof::tenancy::{KeySchema, ValueType};
+/// let key: KeySchema = serde_json::from_str(r#"{"type": "number", "default": 300, "minimum": 1}"#)?;
+/// assert_eq!((key.value_type, key.secret), (ValueType::Number, false));
+/// assert!(serde_json::from_str::<KeySchema>(r#"{"typ": "number"}"#).is_err());
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeySchema {

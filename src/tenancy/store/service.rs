@@ -24,6 +24,13 @@ pub struct Tenant {
 }
 
 /// A tenant to be made.
+///
+/// ```
+/// use tenantproof::tenancy::{NewTenant, TenantId};
+/// let base = TenantId::random();
+/// let acme = NewTenant { display_name: "Acme Ltd".into(), ..NewTenant::named("acme").inheriting(base) };
+/// assert_eq!((acme.slug.as_str(), acme.base), ("acme", Some(base)));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTenant {
     /// Its key; [`TenantId::random`] where it has none yet.
