@@ -101,7 +101,7 @@ impl SettingValue for String {
     }
 }
 
-/// A struct of settings, made by [`settings!`](crate::tenancy::settings).
+/// A struct of settings, made by [`settings!`](macro@crate::tenancy::settings).
 pub trait SettingsTable: Sized + Clone + Send + Sync + 'static {
     /// All settings, in the order of declaration.
     const TABLE: &'static [Setting];
@@ -133,7 +133,6 @@ pub trait SettingsTable: Sized + Clone + Send + Sync + 'static {
 /// assert_eq!((mine.results, mine.model.as_str()), (20, "small"));
 /// # Ok::<(), tenantproof::tenancy::SettingsError>(())
 /// ```
-#[doc(hidden)]
 #[macro_export]
 macro_rules! tenancy_settings {
     (
@@ -193,7 +192,7 @@ macro_rules! tenancy_settings {
 #[doc(inline)]
 pub use tenancy_settings as settings;
 
-/// For [`settings!`](crate::tenancy::settings) alone.
+/// For [`settings!`](macro@crate::tenancy::settings) alone.
 #[doc(hidden)]
 pub fn setting_default(value: impl Into<Value>) -> Value {
     value.into()

@@ -193,6 +193,31 @@ async fn a_transaction_dropped_anywhere_leaves_no_tenant_on_the_connection() {
         house.count("SELECT count(*) FROM documents WHERE slug = 'torn'").await,
         0
     );
+    // Cut off while it opens, at each of the points where it waits: the server has begun, and the driver does not know yet.
+    for polls in 1..12 {
+        {
+            let mut opening = Box::pin(store.begin().in_tenant(a.member()));
+            for _ in 0..polls {
+                if futures_util::FutureExt::now_or_never(opening.as_mut()).is_some() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+        // Nobody takes the connection meanwhile, so only what was cut off can end the transaction.
+        let open = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE usename = '{LOGIN}' AND datname = current_database() AND state LIKE 'idle in transaction%'"
+        );
+        let started = std::time::Instant::now();
+        while house.count(&open).await > 0 {
+            assert!(
+                started.elapsed() < Duration::from_secs(20),
+                "a transaction stays open after {polls} polls"
+            );
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(slugs(&store).in_tenant(b.member()).await.unwrap(), ["of-b"]);
+    }
     // A panic in the middle.
     let panicked = tokio::spawn({
         let store = store.clone();
