@@ -145,10 +145,13 @@ async fn behaves(cache: &Cache) {
     });
     tokio::time::sleep(Duration::from_millis(20)).await;
     cache.invalidate_kind("race").in_tenant(a.clone()).await.unwrap();
-    let fresh = cache
-        .get_or_load("race", "1", || async { Ok::<_, CacheError>(Some("new".to_owned())) })
-        .in_tenant(a.clone())
-        .await;
+    let fresh = async {
+        cache
+            .get_or_load("race", "1", || async { Ok::<_, CacheError>(Some("new".to_owned())) })
+            .await
+    };
+    let fresh = tokio::time::timeout(Duration::from_secs(20), fresh.in_tenant(a.clone())).await;
+    let fresh = fresh.expect("who asks after the invalidation does not wait for the load before it");
     assert_eq!(fresh.unwrap().as_deref(), Some("new"));
     sender.send(()).unwrap();
     assert_eq!(slow.await.unwrap().unwrap().as_deref(), Some("old"));
