@@ -577,3 +577,61 @@ async fn a_migration_that_was_cut_short_goes_on_where_it_was() {
     store.close().await;
     house.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_that_meets_a_migration_waits_for_it_and_is_of_the_new_version() {
+    let house = House::new().await;
+    let store = house.store().await;
+    let home = house.tenant(&store, "a").await;
+    version(
+        &house,
+        3,
+        json!({"ttl": {"type": "number"}}),
+        json!([{"custom": "slowly"}]),
+    )
+    .await;
+    let (entered, has_entered) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let migrator = Migrator::new(&store).hook("slowly", move |_| {
+        entered.send(()).expect("somebody waits");
+        released
+            .lock()
+            .expect("one at a time")
+            .recv()
+            .map_err(|e| e.to_string())
+    });
+    let migration = tokio::spawn(async move { migrator.run(|_| ()).await.unwrap() });
+    tokio::task::spawn_blocking(move || has_entered.recv().expect("the step is reached"))
+        .await
+        .unwrap();
+    let change = tokio::spawn({
+        let configurations = store.configurations();
+        async move {
+            configurations
+                .apply_tenant_configuration_changes(&[Change::set("cache.ttl_seconds", 5)])
+                .await
+        }
+        .in_tenant(home.admin())
+    });
+    // It waits, or has gone past the migration.
+    let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    while !change.is_finished() && house.count(waiting).await == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    release.send(()).unwrap();
+    assert_eq!(migration.await.unwrap().migrated, 1);
+    let refused = change.await.unwrap().unwrap_err();
+    assert!(
+        matches!(
+            &refused,
+            ConfigurationError::Invalid {
+                fault: Fault::UnknownKey,
+                ..
+            }
+        ),
+        "{refused:?}"
+    );
+    store.close().await;
+    house.stop().await;
+}
