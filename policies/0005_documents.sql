@@ -29,6 +29,8 @@ CREATE TABLE public.document_chunks (
   ordinal integer NOT NULL CHECK (ordinal >= 0),
   content text NOT NULL,
   embedding real[],
+  -- Without a language, so that no tenant's text is read by the rules of another one's.
+  words tsvector NOT NULL GENERATED ALWAYS AS (to_tsvector('simple', content)) STORED,
   updated_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (tenant_id, document_id, ordinal),
   FOREIGN KEY (tenant_id, document_id) REFERENCES public.documents (tenant_id, id) ON DELETE CASCADE ON UPDATE CASCADE

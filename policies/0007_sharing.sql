@@ -50,14 +50,26 @@ AS $$
     WHERE c.tenant_id = grantee AND c.from_tenant_id = public.member_tenant_id())
 $$;
 
-REVOKE ALL ON FUNCTION public.accepts_shares(uuid) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION public.accepts_shares(uuid) TO tenantproof_admin;
+-- The same, asked by the server, which has a tenant and no user.
+CREATE FUNCTION public.service_accepts_shares(grantee uuid) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT EXISTS (
+    SELECT FROM public.share_consents AS c
+    WHERE c.tenant_id = grantee AND c.from_tenant_id = public.current_tenant_id())
+$$;
 
+REVOKE ALL ON FUNCTION public.accepts_shares(uuid), public.service_accepts_shares(uuid) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION public.accepts_shares(uuid) TO tenantproof_admin;
+GRANT EXECUTE ON FUNCTION public.service_accepts_shares(uuid) TO tenantproof_service;
+
+-- What others have said about the bound tenant; the two functions above say who may ask.
 CREATE POLICY definer_select ON public.share_consents FOR SELECT TO tenantproof_owner
-  USING (from_tenant_id = (SELECT public.member_tenant_id()));
+  USING (from_tenant_id = (SELECT public.current_tenant_id()));
 
 GRANT SELECT ON public.share_consents TO tenantproof_member;
-GRANT SELECT, INSERT, DELETE ON public.share_consents TO tenantproof_admin;
+GRANT SELECT, INSERT, DELETE ON public.share_consents TO tenantproof_admin, tenantproof_service;
 
 CREATE POLICY member_select ON public.share_consents FOR SELECT TO tenantproof_member, tenantproof_admin
   USING (tenant_id = (SELECT public.member_tenant_id()));
@@ -66,11 +78,18 @@ CREATE POLICY admin_insert ON public.share_consents FOR INSERT TO tenantproof_ad
 CREATE POLICY admin_delete ON public.share_consents FOR DELETE TO tenantproof_admin
   USING (tenant_id = (SELECT public.admin_tenant_id()));
 
+CREATE POLICY service_select ON public.share_consents FOR SELECT TO tenantproof_service
+  USING (tenant_id = (SELECT public.current_tenant_id()));
+CREATE POLICY service_insert ON public.share_consents FOR INSERT TO tenantproof_service
+  WITH CHECK (tenant_id = (SELECT public.current_tenant_id()));
+CREATE POLICY service_delete ON public.share_consents FOR DELETE TO tenantproof_service
+  USING (tenant_id = (SELECT public.current_tenant_id()));
+
 -- Shares: the owner sees all of its own, the grantee the live ones that name it. This is the one place that says
 -- what live means. A share with oneself changes nothing. Once given, a share can be prolonged, cut short or
 -- revoked, not pointed at another document or tenant: UPDATE is granted on those two columns only.
 GRANT SELECT ON public.resource_shares TO tenantproof_member;
-GRANT SELECT, INSERT, UPDATE (expires_at, revoked_at), DELETE ON public.resource_shares TO tenantproof_admin;
+GRANT SELECT, INSERT, UPDATE (expires_at, revoked_at), DELETE ON public.resource_shares TO tenantproof_admin, tenantproof_service;
 
 CREATE POLICY owner_select ON public.resource_shares FOR SELECT TO tenantproof_member, tenantproof_admin
   USING (tenant_id = (SELECT public.member_tenant_id()));
@@ -84,6 +103,18 @@ CREATE POLICY admin_update ON public.resource_shares FOR UPDATE TO tenantproof_a
   WITH CHECK (tenant_id = (SELECT public.admin_tenant_id()));
 CREATE POLICY admin_delete ON public.resource_shares FOR DELETE TO tenantproof_admin
   USING (tenant_id = (SELECT public.admin_tenant_id()));
+
+-- The server gives and takes back for the owner; it does not read for the grantee.
+CREATE POLICY service_select ON public.resource_shares FOR SELECT TO tenantproof_service
+  USING (tenant_id = (SELECT public.current_tenant_id()));
+CREATE POLICY service_insert ON public.resource_shares FOR INSERT TO tenantproof_service
+  WITH CHECK (tenant_id = (SELECT public.current_tenant_id())
+    AND (grantee_tenant_id = tenant_id OR public.service_accepts_shares(grantee_tenant_id)));
+CREATE POLICY service_update ON public.resource_shares FOR UPDATE TO tenantproof_service
+  USING (tenant_id = (SELECT public.current_tenant_id()))
+  WITH CHECK (tenant_id = (SELECT public.current_tenant_id()));
+CREATE POLICY service_delete ON public.resource_shares FOR DELETE TO tenantproof_service
+  USING (tenant_id = (SELECT public.current_tenant_id()));
 
 -- Permissive policies are joined by OR: these add to member_select. Their subqueries run under the policies of
 -- resource_shares, so they find live shares only.

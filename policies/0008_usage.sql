@@ -27,12 +27,20 @@ ALTER TABLE public.usage_metrics_2026_12 FORCE ROW LEVEL SECURITY;
 ALTER TABLE public.usage_metrics_default ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.usage_metrics_default FORCE ROW LEVEL SECURITY;
 
-GRANT SELECT ON public.usage_metrics TO tenantproof_member, tenantproof_admin, tenantproof_service;
+GRANT SELECT ON public.usage_metrics TO tenantproof_member, tenantproof_admin;
+GRANT SELECT, INSERT, UPDATE ON public.usage_metrics TO tenantproof_service;
 
 CREATE POLICY member_select ON public.usage_metrics FOR SELECT TO tenantproof_member, tenantproof_admin
   USING (tenant_id = (SELECT public.member_tenant_id()));
 CREATE POLICY service_select ON public.usage_metrics FOR SELECT TO tenantproof_service
   USING (tenant_id = (SELECT public.current_tenant_id()));
+
+-- The server adds up what it has counted for a tenant.
+CREATE POLICY service_insert ON public.usage_metrics FOR INSERT TO tenantproof_service
+  WITH CHECK (tenant_id = (SELECT public.current_tenant_id()));
+CREATE POLICY service_update ON public.usage_metrics FOR UPDATE TO tenantproof_service
+  USING (tenant_id = (SELECT public.current_tenant_id()))
+  WITH CHECK (tenant_id = (SELECT public.current_tenant_id()));
 
 -- Members count, but cannot set a count: they have no INSERT or UPDATE. The function adds for the caller's own
 -- tenant; it takes no tenant as argument, and the owner's policies would refuse another one.

@@ -5,17 +5,30 @@
 
 SET ROLE tenantproof_owner;
 
--- One row a key: the tenant's own value or the base tenant's, whichever holds, and where it is from.
+-- One row a key: the nearest value among the tenant and those it inherits from, and where it is from. A locked key is
+-- decided no nearer than its lock: of the farthest tenant that locked it and has or inherits a value, what holds
+-- there. A lock without any value at or behind it leaves nearer values in place. A tenant's own locks bind its heirs only.
 CREATE VIEW public.effective_configurations WITH (security_invoker = true, security_barrier = true) AS
+  WITH candidate AS (
+    SELECT c.key, c.value_type, c.value, c.version, c.tenant_id, b.depth, max(b.depth) OVER (PARTITION BY c.key) AS farthest
+    FROM public.tenant_bases AS b
+    JOIN public.tenant_configurations AS c ON c.tenant_id = b.ancestor_id
+  ), lock AS (
+    SELECT l.key, b.depth
+    FROM public.tenant_bases AS b
+    JOIN public.configuration_locks AS l ON l.tenant_id = b.ancestor_id
+    WHERE b.depth > 0
+  )
   SELECT DISTINCT ON (c.key)
     c.key, c.value_type, c.value, c.tenant_id AS origin_tenant_id,
-    CASE WHEN c.tenant_id = public.member_tenant_id() THEN 'own' ELSE 'base' END AS origin,
-    l.key IS NOT NULL AS locked
-  FROM public.tenant_configurations AS c
-  LEFT JOIN public.configuration_locks AS l ON l.tenant_id = public.member_base_tenant_id() AND l.key = c.key
-  -- A locked value of the base tenant comes first, then the own value, then the inherited one. A lock on a key
-  -- for which the base tenant has no value leaves the own value in place.
-  ORDER BY c.key, (l.key IS NOT NULL AND c.tenant_id = l.tenant_id) DESC, (c.tenant_id = public.member_tenant_id()) DESC;
+    CASE WHEN c.depth = 0 THEN 'own' ELSE 'base' END AS origin,
+    l.locked, c.depth, c.version
+  FROM candidate AS c
+  LEFT JOIN LATERAL (
+    SELECT max(l.depth) FILTER (WHERE l.depth <= c.farthest) AS depth, count(*) > 0 AS locked FROM lock AS l WHERE l.key = c.key
+  ) AS l ON true
+  WHERE c.depth >= coalesce(l.depth, 0)
+  ORDER BY c.key, c.depth;
 
 CREATE VIEW public.tenant_members WITH (security_invoker = true, security_barrier = true) AS
   SELECT m.tenant_id, m.user_id, m.display_name, m.role, m.created_at AS member_since
@@ -36,6 +49,7 @@ CREATE VIEW public.usage_by_month WITH (security_invoker = true, security_barrie
 
 GRANT SELECT ON public.effective_configurations, public.tenant_members, public.document_overview, public.usage_by_month
   TO tenantproof_member, tenantproof_admin;
+GRANT SELECT ON public.effective_configurations TO tenantproof_service;
 
 -- How many seats a tenant uses. Invitations are for administrators to read, their number is for every member:
 -- hence a definer. It takes the tenant from its caller and answers for the caller's own only: another tenant's

@@ -9,6 +9,7 @@ mod options;
 mod presets;
 mod scratch;
 mod snapshot;
+mod tenants;
 mod verify;
 
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ enum Command {
     Inspect(inspect::Args),
     /// Print the manual page of a rule, or list the rules
     Explain(explain::Args),
+    /// Look after the tenants of a database with the schema in policies/
+    Tenants(tenants::Args),
 }
 
 /// A failure and the exit code it has.
@@ -110,6 +113,7 @@ async fn run(command: Command) -> Result<Exit, Failure> {
         Command::Snapshot(args) => snapshot::run(args).await,
         Command::Inspect(args) => inspect::run(args).await,
         Command::Explain(args) => explain::run(&args),
+        Command::Tenants(args) => tenants::run(args).await,
     }
 }
 

@@ -8,4 +8,5 @@ pub mod report;
 pub mod run;
 pub mod snapshot;
 pub mod sql;
+pub mod tenancy;
 pub mod world;

@@ -40,6 +40,10 @@ mod schemas;
 mod servers;
 #[path = "suite/snapshots.rs"]
 mod snapshots;
+#[path = "suite/tenancy.rs"]
+mod tenancy;
+#[path = "support/tenancy.rs"]
+mod tenancy_support;
 #[path = "support/traces.rs"]
 mod traces;
 #[path = "suite/unseen.rs"]
