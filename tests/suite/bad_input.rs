@@ -29,7 +29,7 @@ fn folder() -> tempfile::TempDir {
     std::fs::write(folder.path().join("migrations/2_bad.sql"), bad).expect("written");
     std::fs::write(
         folder.path().join("extension.sql"),
-        "CREATE EXTENSION no_such_extension;\n",
+        "CREATE EXTENSION no_such_extension;\nCREATE TABLE t (x no_such_type);\n",
     )
     .expect("written");
     std::fs::write(

@@ -54,7 +54,8 @@ async fn evidence_of_a_large_schema_is_small_and_replays() {
         .iter()
         .filter(|f| f.severity >= Severity::Medium)
         .collect();
-    assert!(serious.len() > TABLES, "{} findings", serious.len());
+    // One for each table that is open, and no more: what follows from it is a route.
+    assert!(serious.len() >= TABLES, "{} findings", serious.len());
     for finding in serious.iter().step_by(17) {
         let evidence = finding.evidence.as_deref().expect("a dynamic finding has evidence");
         let inserts = evidence.lines().filter(|l| l.starts_with("INSERT")).count();

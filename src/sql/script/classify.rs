@@ -391,8 +391,8 @@ mod tests {
     #[case::reassign_owned("REASSIGN OWNED BY a TO b", touched(&["a", "b"]))]
     #[case::drop_owned("DROP OWNED BY a CASCADE", touched(&["a"]))]
     #[case::extension("CREATE EXTENSION IF NOT EXISTS \"uuid-ossp\" WITH SCHEMA x",
-        Class::CreateExtension { name: "uuid-ossp".to_owned(), schema: None })]
-    #[case::extension_in("CREATE EXTENSION x WITH SCHEMA y", Class::CreateExtension { name: "x".to_owned(), schema: Some("y".to_owned()) })]
+        Class::CreateExtension { name: "uuid-ossp".to_owned(), schema: Some("x".to_owned()) })]
+    #[case::extension_anywhere("CREATE EXTENSION x", Class::CreateExtension { name: "x".to_owned(), schema: None })]
     #[case::begin("BEGIN", Class::TransactionControl)]
     #[case::start("start transaction isolation level serializable;", Class::TransactionControl)]
     #[case::rollback_to("ROLLBACK TO SAVEPOINT x", Class::TransactionControl)]
