@@ -10,40 +10,25 @@ impl Catalog {
         let grants = self.relations.iter().flat_map(|r| &r.grants);
         let grants = grants.chain(self.functions.iter().flat_map(|f| &f.grants));
         let granted: BTreeSet<&str> = grants.map(|g| g.grantee.as_str()).filter(|g| *g != "PUBLIC").collect();
-        let mut waiting = vec![role];
-        let mut seen = BTreeSet::new();
-        while let Some(name) = waiting.pop() {
-            if granted.contains(name) {
-                return true;
-            }
-            if seen.insert(name) {
-                waiting.extend(
-                    self.role(name)
-                        .into_iter()
-                        .flat_map(|r| r.member_of.iter().map(String::as_str)),
-                );
-            }
-        }
-        false
+        self.with_memberships(role).iter().any(|name| granted.contains(name))
     }
 
     /// Whether a role is another, or a member of it to any depth.
     pub fn is_member(&self, role: &str, of: &str) -> bool {
+        self.with_memberships(role).contains(of)
+    }
+
+    /// A role and all roles that it is a member of, to any depth.
+    fn with_memberships<'c>(&'c self, role: &'c str) -> BTreeSet<&'c str> {
         let mut waiting = vec![role];
         let mut seen = BTreeSet::new();
         while let Some(name) = waiting.pop() {
-            if name == of {
-                return true;
-            }
             if seen.insert(name) {
-                waiting.extend(
-                    self.role(name)
-                        .into_iter()
-                        .flat_map(|r| r.member_of.iter().map(String::as_str)),
-                );
+                let groups = self.role(name).into_iter().flat_map(|r| &r.member_of);
+                waiting.extend(groups.map(String::as_str));
             }
         }
-        false
+        seen
     }
 }
 

@@ -141,14 +141,7 @@ pub fn with_key(trial: &Trial<'_>, function: &Function, table: &Relation, row: &
     };
     let (key, shape) = (row.values.get(column)?.as_ref()?, table.column(column)?);
     let takes = |a: &Argument| {
-        let name = a
-            .name
-            .as_deref()
-            .unwrap_or("")
-            .trim_start_matches("p_")
-            .trim_start_matches('_');
-        a.type_name == shape.type_name
-            && (function.arguments.len() == 1 || refers_to(&name.to_lowercase(), &table.name.name))
+        a.type_name == shape.type_name && (function.arguments.len() == 1 || refers_to(&plain_name(a), &table.name.name))
     };
     if !function.arguments.iter().any(takes) {
         return None;
@@ -288,13 +281,7 @@ fn arguments(trial: &Trial<'_>, argument: &Argument, body: &str) -> Vec<(Taste, 
 /// Values of a universe that fit: by the argument's name, its key; by its type, keys and row values.
 fn fitting(trial: &Trial<'_>, universe: &Universe, argument: &Argument, body: &str) -> Vec<String> {
     let mut ranked: Vec<(u8, String)> = Vec::new();
-    let name = argument
-        .name
-        .as_deref()
-        .unwrap_or("")
-        .trim_start_matches("p_")
-        .trim_start_matches('_')
-        .to_lowercase();
+    let name = plain_name(argument);
     for table in trial.catalog.tables() {
         for column in &table.columns {
             let same_type = column.type_name == argument.type_name
@@ -351,6 +338,17 @@ fn fitting(trial: &Trial<'_>, universe: &Universe, argument: &Argument, body: &s
     }
     values.truncate(6);
     values
+}
+
+/// An argument's name without what marks it as one: `p_account_id`, `_account_id`.
+fn plain_name(argument: &Argument) -> String {
+    argument
+        .name
+        .as_deref()
+        .unwrap_or("")
+        .trim_start_matches("p_")
+        .trim_start_matches('_')
+        .to_lowercase()
 }
 
 /// Whether a name such as `account_id` is that of a key of the table `accounts`.
