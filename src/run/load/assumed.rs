@@ -13,6 +13,8 @@ pub(super) struct Assumed {
     roles: BTreeSet<String>,
     /// Extensions that the server does not have.
     extensions: BTreeSet<String>,
+    /// Extensions that the server has, and that were made because the schema does not make them.
+    supplied: BTreeSet<&'static str>,
     /// Names that the schema has for its database.
     databases: BTreeSet<String>,
     /// Schemas of the preset that gave way to the schema's own.
@@ -92,7 +94,7 @@ impl Assumed {
             return Ok(true);
         }
         if let Some(extension) = homeless(message)
-            && self.extensions.insert(format!("{extension} "))
+            && self.supplied.insert(extension)
         {
             let made = conn
                 .run(&format!("CREATE EXTENSION IF NOT EXISTS {}", quote::ident(extension)))
